@@ -1,15 +1,16 @@
 """Train the bottom prior on latent shards alone."""
 
 import argparse
+from pathlib import Path
 
-from vqcast.files import clear_scratch, open_scratch, publish_directory
+from vqcast.files import open_scratch
 from vqcast.latents import Latents
 from vqcast.models import save_prior
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
-from vqcast.training.loop import train
 from vqcast.training.priors import BottomPriorTask
-from vqcast.training.ranks import joined_ranks, rank
+from vqcast.training.publish import train_and_publish
+from vqcast.training.ranks import joined_ranks
 
 
 def main() -> None:
@@ -24,13 +25,19 @@ def main() -> None:
         scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
         task = BottomPriorTask(settings.bottom_prior, settings.train_bottom_prior, latents, validation)
-        train(task, settings.train_bottom_prior, scratch, "train_bottom_prior")
-        if rank() == 0:
-            model = scratch / "model"
+
+        def save(model: Path) -> None:
             save_prior(model, task.trained, "bottom_prior", settings.bottom_prior, latents.manifest)
-            publish_directory(model, arguments.out)
-            publish_directory(scratch / "curves", arguments.curves)
-            clear_scratch("train_bottom_prior")
+
+        train_and_publish(
+            "train_bottom_prior",
+            task,
+            settings.train_bottom_prior,
+            scratch,
+            save,
+            arguments.out,
+            arguments.curves,
+        )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Train the top prior on latent shards alone."""
 
 import argparse
+from pathlib import Path
 
-from vqcast.files import clear_scratch, open_scratch, publish_directory
+from vqcast.files import open_scratch
 from vqcast.latents import Latents
 from vqcast.models import save_prior
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
-from vqcast.training.loop import train
 from vqcast.training.priors import TopPriorTask
-from vqcast.training.ranks import joined_ranks, rank
+from vqcast.training.publish import train_and_publish
+from vqcast.training.ranks import joined_ranks
 
 
 def main() -> None:
@@ -24,13 +25,19 @@ def main() -> None:
         scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
         task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
-        train(task, settings.train_top_prior, scratch, "train_top_prior")
-        if rank() == 0:
-            model = scratch / "model"
+
+        def save(model: Path) -> None:
             save_prior(model, task.trained, "top_prior", settings.top_prior, latents.manifest)
-            publish_directory(model, arguments.out)
-            publish_directory(scratch / "curves", arguments.curves)
-            clear_scratch("train_top_prior")
+
+        train_and_publish(
+            "train_top_prior",
+            task,
+            settings.train_top_prior,
+            scratch,
+            save,
+            arguments.out,
+            arguments.curves,
+        )
 
 
 if __name__ == "__main__":

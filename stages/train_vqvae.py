@@ -1,14 +1,15 @@
 """Train the VQ-VAE that turns a window into two levels of codes."""
 
 import argparse
+from pathlib import Path
 
 from vqcast.execution import loaders
-from vqcast.files import clear_scratch, open_scratch, publish_directory
+from vqcast.files import open_scratch
 from vqcast.models import save_model
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
-from vqcast.training.loop import train
-from vqcast.training.ranks import joined_ranks, rank
+from vqcast.training.publish import train_and_publish
+from vqcast.training.ranks import joined_ranks
 from vqcast.training.vqvae import VqvaeTask
 from vqcast.video.windows import Clips, WindowDataset
 
@@ -30,13 +31,19 @@ def main() -> None:
             for split in ("train", "val")
         )
         task = VqvaeTask(settings.vqvae, settings.train_vqvae.seed, train_windows, val_windows, loaders())
-        train(task, settings.train_vqvae, scratch, "train_vqvae")
-        if rank() == 0:
-            model = scratch / "model"
+
+        def save(model: Path) -> None:
             save_model(model, task.network, "vqvae", settings.vqvae, size=settings.clip.size)
-            publish_directory(model, arguments.out)
-            publish_directory(scratch / "curves", arguments.curves)
-            clear_scratch("train_vqvae")
+
+        train_and_publish(
+            "train_vqvae",
+            task,
+            settings.train_vqvae,
+            scratch,
+            save,
+            arguments.out,
+            arguments.curves,
+        )
 
 
 if __name__ == "__main__":

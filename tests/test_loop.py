@@ -8,26 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.rank_worker import task_of
+from tests.rank_worker import TRAINING, task_of
 from vqcast.errors import VqcastError
 from vqcast.settings import Training
 from vqcast.training.loop import Batches, Task, learning_rate, train
 
-SETTINGS = Training(
-    steps=30,
-    batch_size=2,
-    optimizer="adamw",
-    learning_rate=0.1,
-    warmup_steps=5,
-    weight_decay=0.0,
-    grad_clip=1.0,
-    accumulate=1,
-    activation_checkpointing=False,
-    compile=False,
-    precision="float32",
-    validate_every=10,
-    checkpoint_every=5,
-    seed=0,
+SETTINGS = dataclasses.replace(
+    Training(**TRAINING), steps=30, batch_size=2, learning_rate=0.1, warmup_steps=5, checkpoint_every=5
 )
 
 
