@@ -53,7 +53,7 @@ def main() -> None:
     scratch = open_scratch("evaluate", [settings.window, settings.evaluate], inputs)
 
     evaluate, batch_size = settings.evaluate, settings.evaluate.batch_size
-    features = RandomI3D(evaluate.resolution)
+    features = RandomI3D(evaluate.resolution, evaluate.precision)
     true_features, scores = score_windows(windows, features, evaluate.frames, batch_size, scratch)
     nll_bits = {
         "top": validation_nll_bits(load_top_prior(arguments.top_prior), latents, batch_size),

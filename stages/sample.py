@@ -29,15 +29,13 @@ def main() -> None:
     torch.set_num_threads(threads())
     latents = Latents(arguments.latents, "val")
     check_same_vqvae(latents.manifest, *models)
-    folder = scratch / "samples"
-    folder.mkdir(exist_ok=True)
-    sample_windows(
+    folder = sample_windows(
         latents,
         load_vqvae(arguments.vqvae),
         load_top_prior(arguments.top_prior),
         load_bottom_prior(arguments.bottom_prior),
         settings.sample,
-        folder,
+        scratch,
     )
     publish_directory(folder, arguments.out)
     clear_scratch("sample")

@@ -92,7 +92,7 @@ def test_random_weights_keep_activations_in_range_through_the_whole_network():
 
 def test_features_do_not_depend_on_the_batch():
     videos = np.random.default_rng(0).integers(0, 256, (3, 8, 20, 20, 3), dtype=np.uint8)
-    features = RandomI3D(resolution=32)
+    features = RandomI3D(resolution=32, precision="float32")
     together = features(videos)
     alone = np.concatenate([features(video[None]) for video in videos])
     np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-4)

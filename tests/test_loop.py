@@ -140,5 +140,23 @@ def test_activations_computed_twice_change_no_byte(network, tmp_path):
 def test_the_averaged_weights_are_near_the_last_ones_and_not_the_same(tmp_path):
     task, settings = task_of("top_prior")
     train(task, settings, tmp_path / "averaged", "train")
-    kept, last = flat(task.trained), flat(task.network)
-    assert 0 < (kept - last).norm() < 0.1 * last.norm()
+    averaged, last = flat(task.averaged.module), flat(task.network)
+    assert 0 < (averaged - last).norm() < 0.1 * last.norm()
+
+
+def test_a_prior_keeps_the_averaged_weights_that_validated_best(tmp_path, monkeypatch):
+    task, settings = task_of("top_prior")
+    seen = []
+    validate = type(task).validate
+
+    def remembering(task):
+        figures = validate(task)
+        seen.append((figures["nll_bits"], flat(task.averaged.module)))
+        return figures
+
+    monkeypatch.setattr(type(task), "validate", remembering)
+    settings = dataclasses.replace(settings, steps=60, learning_rate=0.03, validate_every=5)
+    train(task, settings, tmp_path / "kept", "train")
+    best = min(range(len(seen)), key=lambda index: seen[index][0])
+    assert best < len(seen) - 1, "codes are random, so that all it learns is overfitting"
+    assert torch.equal(flat(task.trained), seen[best][1])

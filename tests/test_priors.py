@@ -6,7 +6,7 @@ import torch
 from tests.networks import CODES, GRIDS, bottom_prior, randomised, top_prior, window_codes
 from vqcast.likelihood import bottom_nll_bits, predicted_slices, top_nll_bits
 from vqcast.networks.masked import MaskedConv3d, visible_offsets
-from vqcast.networks.pixelcnn import Kernels, PixelCNN
+from vqcast.networks.pixelcnn import Dropout, Kernels, PixelCNN
 
 SEEN = 1e-6  # a logit that moves by less has not seen the change; those that see it move far more
 
@@ -145,3 +145,16 @@ def test_no_likelihood_sees_the_windows_codes_of_the_given_frames():
         assert torch.equal(
             bottom_nll_bits(bottom_prior(), codes, slices), bottom_nll_bits(bottom_prior(), mixed, slices)
         )
+
+
+@pytest.mark.parametrize("probability", [0.15, 0.5])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(probability):
+    torch.manual_seed(0)
+    x = torch.ones(1000, 1001, requires_grad=True)
+    dropout = Dropout(probability)
+    y = dropout(x)
+    assert y.eq(0).float().mean().item() == pytest.approx(probability, abs=0.004)
+    assert y.mean().item() == pytest.approx(1, abs=0.005)
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+    assert torch.equal(dropout.eval()(x), x)

@@ -44,7 +44,10 @@ def test_two_ranks_take_the_steps_of_one_process_and_end_alike_to_the_bit(networ
     # Sums over ranks round differently; the losses themselves are 0.1 to 4.
     torch.testing.assert_close(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=0, atol=1e-5)
     first, second = (state(tmp_path / "two", rank) for rank in range(2))
-    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    # The first rank alone validates, so it alone knows which weights to keep.
+    shared = [name for name in first if not name.startswith(("trained.", "lowest_nll_bits"))]
+    assert any(name.startswith("network.") for name in shared)
+    assert all(torch.equal(first[name], second[name]) for name in shared)
 
 
 def test_training_goes_on_after_a_rank_was_killed_and_ends_with_the_bytes_of_a_quiet_run(tmp_path):

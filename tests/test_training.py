@@ -25,7 +25,7 @@ TINY = {
     "train_top_prior": {"steps": 100, "batch_size": 2, "validate_every": 10, "checkpoint_every": 1},
     "bottom_prior": {"hidden": 8, "residual": 8, "layers": 2, "attention_every": 2, "heads": 2},
     "train_bottom_prior": {"steps": 10, "batch_size": 2, "validate_every": 5, "checkpoint_every": 1},
-    "sample": {"windows_per_shard": 2},
+    "sample": {"windows_per_shard": 4, "batch_size": 2},
     "evaluate": {"resolution": 32},
 }
 CLIPS = ["--clips", "data/clips", "--manifest", "data/clips.parquet"]

@@ -192,7 +192,7 @@ class Training:
 
 @dataclass(frozen=True)
 class PriorTraining(Training):
-    average_decay: float  # of the exponential average of the weights, which is what is kept; 0 keeps the last
+    average_decay: float  # of the exponential average of the weights, which is what is kept; 0 is no average
 
     def __post_init__(self):
         super().__post_init__()
@@ -245,11 +245,13 @@ class Evaluate:
     batch_size: int
     resolution: int  # pixels at which I3D sees the videos; FVD's own is 224
     frames: str  # which frames I3D sees
+    precision: str  # of I3D's convolutions
     moving_below_psnr: float  # dB; a window moves when its repeated last frame scores less
 
     def __post_init__(self):
         _positive(self, "batch_size", "resolution", "moving_below_psnr")
         _one_of(self, "frames", ("predicted", "all"))
+        _one_of(self, "precision", ("bfloat16", "float32"))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ class RandomI3D:
 
     metric = "frechet_random_i3d"
 
-    def __init__(self, resolution: int):
-        self.resolution = resolution
+    def __init__(self, resolution: int, precision: str):
+        self.resolution, self.precision = resolution, precision
         network = random_i3d(SEED)
         self.weights_sha256 = weights_sha256(network)
         self._network = network.to(device(), memory_format=torch.channels_last_3d)
@@ -30,6 +30,7 @@ class RandomI3D:
             "features": "400 logits of I3D, averaged over time",
             "weights": f"random, seed {SEED}",
             "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
             "resolution": self.resolution,
             "resize": "stretched to a square, bilinear, half-pixel centres, antialiased when shrinking",
         }
@@ -39,7 +40,8 @@ class RandomI3D:
         """Features (B, 400), float32, of videos uint8 (B, T, H, W, 3)."""
         batch = torch.from_numpy(videos).to(device()).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         batch = resize(batch, self.resolution).contiguous(memory_format=torch.channels_last_3d)
-        return self._network(batch).cpu().numpy()
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self._network(batch).float().cpu().numpy()
 
 
 def resize(videos: Tensor, resolution: int) -> Tensor:

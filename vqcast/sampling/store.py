@@ -1,5 +1,6 @@
 """Samples on disk: Arrow files with a row a sample, its codes and its predicted frames."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,27 @@ def write_samples(path: Path, rows: list[dict]) -> None:
     """Write one file of samples; a row's `video` is an array, uint8 (predicted frames, H, W, 3)."""
     shape = rows[0]["video"].shape
     schema = SCHEMA.with_metadata({"video_shape": " ".join(map(str, shape))})
+    plain = ({**row, "video": row["video"].tobytes()} for row in rows)
+    _write(path, schema, (pa.RecordBatch.from_pylist([row], schema) for row in plain))
+
+
+def join_samples(path: Path, parts: list[Path]) -> None:
+    """Write the samples of several files into one."""
+    readers = [pa.ipc.open_file(pa.memory_map(str(part))) for part in parts]
+    batches = (reader.get_batch(index) for reader in readers for index in range(reader.num_record_batches))
+    _write(path, readers[0].schema, batches)
+
+
+def _write(path: Path, schema: pa.Schema, samples: Iterable[pa.RecordBatch]) -> None:
+    """A record batch a sample, so that reading one sample decompresses one sample."""
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with (
         appearing(path) as partial,
         pa.OSFile(str(partial), "wb") as file,
         pa.ipc.new_file(file, schema, options=options) as writer,
     ):
-        for row in rows:  # a record batch a row, so that reading one sample decompresses one sample
-            row = {**row, "video": row["video"].tobytes()}
-            writer.write_batch(pa.RecordBatch.from_pylist([row], schema))
+        for sample in samples:
+            writer.write_batch(sample)
 
 
 class Samples:

@@ -1,5 +1,6 @@
 """Training the priors on latent shards alone: negative log-likelihood of the predicted codes, in bits."""
 
+import copy
 import math
 from functools import partial
 
@@ -22,7 +23,7 @@ from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.settings import BottomPrior, BottomTraining, PriorTraining, TopPrior
 from vqcast.training.loop import Task
 
-VALIDATION_WINDOWS = 64  # the first so many; `evaluate` uses all
+VALIDATION_WINDOWS = 64  # spread evenly over the validation windows; `evaluate` uses all
 
 
 @torch.no_grad()
@@ -41,7 +42,11 @@ def start_from_codebooks(prior: TopPriorNetwork | BottomPriorNetwork, codebooks:
 
 
 class PriorTask(Task):
-    """A network, and the exponential average of its weights: what validation sees, and what is kept."""
+    """A network, the exponential average of its weights, and what is kept: the average that validated best.
+
+    Priors overfit before they have seen a small collection often enough; the last weights are then not
+    the best ones.
+    """
 
     loaders = 0  # shards are in memory
 
@@ -50,21 +55,24 @@ class PriorTask(Task):
         start_from_codebooks(network, latents.codebooks)
         self.network = network
         self.averaged = AveragedModel(network, multi_avg_fn=partial(_average, training.average_decay))
+        self.trained = copy.deepcopy(network)
+        self.register_buffer("lowest_nll_bits", torch.tensor(math.inf))
         self.windows = latents
-        shown = range(min(VALIDATION_WINDOWS, len(validation)))
-        self.validation = Subset(validation, shown)
-
-    @property
-    def trained(self) -> nn.Module:
-        return self.averaged.module
+        every = max(len(validation) // VALIDATION_WINDOWS, 1)
+        self.validation = Subset(validation, range(0, len(validation), every))
 
     def after_step(self, accepted: bool) -> None:
         if accepted:
             self.averaged.update_parameters(self.network)
 
     def validate(self) -> dict[str, float]:
-        """Bits a predicted code over the first validation windows."""
-        return {"nll_bits": float(validation_nll_bits(self.trained, self.validation, 16).mean())}
+        """Bits a predicted code; the averaged weights are kept where these are the fewest so far."""
+        averaged = self.averaged.module
+        bits = float(validation_nll_bits(averaged, self.validation, 16).mean())
+        if bits < self.lowest_nll_bits:
+            self.lowest_nll_bits.fill_(bits)
+            self.trained.load_state_dict(averaged.state_dict())
+        return {"nll_bits": bits}
 
 
 def _average(decay: float, averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:

@@ -2,7 +2,8 @@
 
 What happens next follows from any four frames: speeds and zooms are constant, walls are the edges of the
 centre square, and what leaves it on one side enters on the other. Lengths are in units of the frame's short
-side, speeds a frame; `PIXEL` is one pixel of a 64 x 64 clip, for which all were chosen.
+side, speeds a frame; `PIXEL` is one pixel of a 64 x 64 clip, for which all were chosen. Places are even
+pixels and backgrounds repeat after some cells, so that what is alike gets codes that are alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ SPRITES: tuple[tuple[Colour, Colour], ...] = (  # stripes of these
     ((80, 225, 235), (63, 196, 215)),
     ((240, 140, 225), (215, 114, 204)),
 )
+LATTICE = 4  # pixels between places: a cell of the bottom grid
+PERIOD = 32 * PIXEL  # of backgrounds
 STRIPES = 8 * PIXEL  # wavelength: detail that the coarse codes alone cannot hold
 DIRECTIONS = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 SPEED = 2 * PIXEL  # at the default strides a cell a slice, on both levels: what moves on is codes moving on
@@ -45,8 +48,10 @@ class Lot:
     def one_of(self, choices: Sequence[Choice]) -> Choice:
         return choices[int(self.rng.integers(len(choices)))]
 
-    def within(self, reach: float) -> float:
-        return reach * (2 * self.rng.random() - 1)
+    def within(self, reach: int) -> float:
+        """A place up to `reach` pixels from the centre, on the lattice of places."""
+        most = reach // LATTICE
+        return LATTICE * PIXEL * int(self.rng.integers(-most, most + 1))
 
     def velocity(self, *speeds: float) -> tuple[float, float]:
         """One of the speeds, in one of eight directions."""
@@ -56,35 +61,36 @@ class Lot:
 
     def column(self, index: int, count: int) -> tuple[float, float]:
         """A place for sprite `index` of `count`, each in a column of its own."""
-        return 0.7 * ((index + self.rng.random()) / count - 0.5), self.within(0.35)
+        return (2 * index + 1 - count) * 12 * PIXEL + self.within(24 // count), self.within(24)
 
     def still(self, value: float) -> np.ndarray:
         return np.full(len(self.steps), value)
 
     def background(self) -> Texture:
-        """A grating, a plaid or a honeycomb of soft blobs."""
-        wavelength, weight, turns = self.one_of(
+        """Stripes or a weave, upright or diagonal, alike after every `PERIOD` along and up."""
+        waves = self.one_of(
             (
-                (20 * PIXEL, 1.0, (0,)),
-                (24 * PIXEL, 0.5, (0, 1 / 4)),
-                (28 * PIXEL, 0.4, (0, 1 / 3, 2 / 3)),
+                ((1, 0, 1.0),),
+                ((1, 0, 0.5), (1, 2, 0.5)),
+                ((1, 0, 0.7), (2, 2, 0.3)),
             )
         )
-        angle = self.one_of(range(4)) / 8
-        gratings = tuple((wavelength, angle + turn, self.rng.random(), weight) for turn in turns)
+        tilt = self.one_of(range(4))  # eighths of a turn
+        wavelength = PERIOD * (0.5**0.5 if tilt % 2 else 1)
+        gratings = tuple(
+            (wavelength / frequency, (tilt + eighths) / 8, self.one_of(range(8)) / 8, weight)
+            for frequency, eighths, weight in waves
+        )
         return Texture(self.one_of(BACKGROUNDS), gratings)
 
     def travelling(self, *speeds: float) -> Camera:
         """A camera that moves straight on."""
         speed_x, speed_y = self.velocity(*speeds)
-        x, y = self.rng.random() + speed_x * self.steps, self.rng.random() + speed_y * self.steps
-        return Camera(x, y, angle=self.still(0), zoom=self.still(1))
+        return Camera(speed_x * self.steps, speed_y * self.steps, angle=self.still(0), zoom=self.still(1))
 
     def standing(self) -> Camera:
-        """A camera that rests somewhere."""
-        return Camera(
-            self.still(self.rng.random()), self.still(self.rng.random()), self.still(0), self.still(1)
-        )
+        """A camera at rest."""
+        return self.rolling(self.still(0), self.still(1))
 
     def rolling(self, angle: np.ndarray, zoom: np.ndarray) -> Camera:
         """A camera that looks at one place."""
@@ -94,7 +100,7 @@ class Lot:
         """A striped sprite in a colour of its own; without `angle` it keeps one that is chosen by lot."""
         radius = self.still(radius) if np.ndim(radius) == 0 else radius
         angle = self.still(self.one_of(range(2)) / 4) if angle is None else angle
-        stripes = (STRIPES / float(np.median(radius)), 0.0, self.rng.random(), 1.0)
+        stripes = (STRIPES / float(np.median(radius)), 0.0, 0.0, 1.0)
         return Sprite(
             self.one_of(shapes), Texture(self.colours.pop(), (stripes,)), radius, x, y, angle, wraps
         )
@@ -113,14 +119,14 @@ def zooming(lot: Lot) -> Scene:
     zoom = np.cumprod(lot.still(lot.one_of((1.025, 1 / 1.025))))
     zoom = zoom / np.sqrt(zoom[-1])  # as far beyond 1 at the end as short of it at the start
     roll = lot.one_of((-1, 1)) * lot.steps * 1 / 360
-    x, y = lot.within(0.04), lot.within(0.04)
+    x, y = lot.within(4), lot.within(4)
     sprite = lot.sprite(11 * PIXEL * zoom, x * zoom, y * zoom, roll)
     return Scene(lot.background(), lot.rolling(-roll, zoom), (sprite,))
 
 
 def bouncing(lot: Lot) -> Scene:
     """A sprite flies about between the edges of the square."""
-    radius = 13 * PIXEL
+    radius = 14 * PIXEL
     x, y = lot.column(0, 1)
     speed_x, speed_y = lot.velocity(SPEED)
     path_x = _reflected(x + speed_x * lot.steps, 0.5 - radius)
@@ -143,18 +149,20 @@ def passing_behind(lot: Lot) -> Scene:
     x, y = lot.column(0, 1)
     speed_x, speed_y = lot.velocity(SPEED)
     passing = lot.sprite(12 * PIXEL, x + speed_x * lot.steps, y + speed_y * lot.steps, wraps=True)
-    standing = lot.sprite(14 * PIXEL, lot.still(lot.within(0.1)), lot.still(lot.within(0.1)))
+    standing = lot.sprite(14 * PIXEL, lot.still(lot.within(6)), lot.still(lot.within(6)))
     return Scene(lot.background(), lot.standing(), (passing, standing))
 
 
 def marching(lot: Lot) -> Scene:
     """Three small sprites keep their places in a row that moves on."""
     speed_x, speed_y = lot.velocity(SPEED)
-    x, y = lot.within(0.5), lot.within(0.5)
+    x, y = lot.within(32), lot.within(32)
     sprites = []
     for index in range(3):
         sprites.append(
-            lot.sprite(9 * PIXEL, x + index / 3 + speed_x * lot.steps, y + speed_y * lot.steps, wraps=True)
+            lot.sprite(
+                9 * PIXEL, x + 20 * index * PIXEL + speed_x * lot.steps, y + speed_y * lot.steps, wraps=True
+            )
         )
     return Scene(lot.background(), lot.standing(), tuple(sprites))
 

@@ -20,7 +20,7 @@ from vqcast.video.synthesis import render
 
 RATE = 25  # frames/s
 CRF = 12
-SIZES = ((128, 96), (96, 96), (96, 128), (160, 96), (144, 108))  # width, height
+SIZES = ((128, 96), (96, 96), (96, 128), (160, 96), (128, 128))  # width, height
 VIDEOS_PER_REQUEST = 8
 
 
