@@ -1,5 +1,6 @@
 """Training stages as processes: killed, interrupted, resumed, refused."""
 
+import fcntl
 import os
 import random
 import re
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from vqcast.execution import cores
 
 TINY = {
     "window": {"stride": 16},
@@ -54,11 +56,11 @@ COMMANDS = {
 }
 
 
-def start(stage: str, folder: Path) -> subprocess.Popen:
+def start(stage: str, folder: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}", *COMMANDS[stage]],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "VQCAST_WORKERS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "VQCAST_WORKERS": "1", **environment},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -152,6 +154,19 @@ def test_an_interrupted_training_stage_saves_its_last_step_and_ends_with_the_sam
     assert newest.name == f"step-{done:09d}.pt"
     finish("train_top_prior", copy)
     assert contents(copy / "models/top_prior") == contents(pipeline / "models/top_prior")
+
+
+def test_two_networks_on_the_same_cores_are_trained_one_after_the_other(copy):
+    with (copy / ".vqcast/cores.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = start("train_bottom_prior", copy, VQCAST_THREADS=str(cores()))
+        said = ""
+        while "waits for the CPU cores" not in said:
+            said = process.stderr.readline()
+            assert said, "it ended without waiting"
+        assert process.poll() is None
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
 
 
 def test_a_finished_stage_leaves_no_scratch(pipeline):

@@ -5,13 +5,17 @@ VQCAST_WORKERS  processes for video work    default: the number of CPU cores
 VQCAST_THREADS  threads of one network      default: the number of CPU cores
 """
 
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -20,6 +24,8 @@ from vqcast.errors import VqcastError
 
 if TYPE_CHECKING:
     import torch
+
+CORES_LOCK = Path(".vqcast/cores.lock")
 
 Batch = TypeVar("Batch")
 Unit = TypeVar("Unit")
@@ -64,6 +70,28 @@ def ignore_interruption(worker: int) -> None:
 def threads() -> int:
     """CPU threads of one network; on CPU, the same number gives the same bytes."""
     return positive_from_environment("VQCAST_THREADS", cores())
+
+
+@contextlib.contextmanager
+def cores_to_itself(what: str) -> Iterator[None]:
+    """Within, no other network is trained on this workspace's CPU cores, unless there are enough for two.
+
+    Two networks that share cores wait for each other at every layer, and take many times as long as one
+    after the other. `what` waits for its turn; a process that dies gives its turn up.
+    """
+    if device().type != "cpu" or 2 * threads() <= cores():
+        yield
+        return
+    CORES_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with CORES_LOCK.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(
+                f"{what}: waits for the CPU cores, on which another network is being trained", file=sys.stderr
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def positive_from_environment(name: str, default: int) -> int:
