@@ -2,8 +2,8 @@
 
 What happens next follows from any four frames: speeds and zooms are constant, walls are the edges of the
 centre square, and what leaves it on one side enters on the other. Lengths are in units of the frame's short
-side, speeds a frame; `PIXEL` is one pixel of a 64 x 64 clip, for which all were chosen. Places are even
-pixels and backgrounds repeat after some cells, so that what is alike gets codes that are alike.
+side, speeds a frame; `PIXEL` is one pixel of a 64 x 64 clip, for which all were chosen. Places lie on a
+lattice and backgrounds repeat after some cells, so that what is alike gets codes that are alike.
 """
 
 from collections.abc import Callable, Sequence
