@@ -16,7 +16,7 @@ So a code, given all before it, is one certain value but for its replacement, an
 
     H = -p log2 p - (1 - p) log2((1 - p) / (K - 1)),    p = 1 - REPLACED + REPLACED / K
 
-Networks and training are those of params.yaml but for what `CHANGES` says.
+Networks and training are those of params.yaml but for what `NETWORK` and `TRAINING` say.
 """
 
 import dataclasses
