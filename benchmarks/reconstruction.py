@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from benchmarks.clips import ROOT, make_clips
-from vqcast.execution import loaders
+from vqcast.execution import reading_threads
 from vqcast.networks.grids import Grids
 from vqcast.settings import Settings, Training, load_settings
 from vqcast.training.loop import train
@@ -37,7 +37,7 @@ def vqvae_task(settings: Settings, clips: Clips) -> VqvaeTask:
         WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
         for split in ("train", "val")
     )
-    task = VqvaeTask(settings.vqvae, settings.train_vqvae.seed, train_windows, val_windows, loaders())
+    task = VqvaeTask(settings.vqvae, settings.train_vqvae.seed, train_windows, val_windows, reading_threads())
     return task
 
 

@@ -2,17 +2,13 @@
 
 import argparse
 
-import torch
-
-from vqcast.encoding import encode_windows
-from vqcast.execution import threads
+from vqcast.encoding import Encoding, encode_windows
 from vqcast.files import clear_scratch, open_scratch, publish_directory, sha256_file
 from vqcast.latents import LatentManifest, write_codebooks
 from vqcast.models import load_vqvae, read_config
 from vqcast.networks.grids import Grids
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
-from vqcast.video.windows import Clips
 
 
 def main() -> None:
@@ -26,13 +22,12 @@ def main() -> None:
     config_file = f"{arguments.vqvae}/config.json"
     scratch = open_scratch("encode", [settings.window, settings.encode], [arguments.manifest, config_file])
 
-    torch.set_num_threads(threads())
     vqvae = load_vqvae(arguments.vqvae)
     config = read_config(arguments.vqvae, "vqvae")
-    clips = Clips(arguments.clips, arguments.manifest)
+    places = (arguments.clips, arguments.manifest, arguments.vqvae)
     folder = scratch / "latents"
     folder.mkdir(exist_ok=True)
-    files = encode_windows(clips, vqvae, settings.window, settings.encode, folder)
+    files = encode_windows(Encoding(*places, settings.window, settings.encode), folder)
     files.append(write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook))
     manifest = LatentManifest(
         codes=config["settings"]["codes"],

@@ -5,21 +5,16 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from vqcast.execution import threads
 from vqcast.files import appearing, clear_scratch, open_scratch
-from vqcast.latents import Latents
-from vqcast.likelihood import validation_nll_bits
+from vqcast.latents import LatentManifest
 from vqcast.metrics.features import RandomI3D
-from vqcast.metrics.scores import ValidationWindows, score_windows
+from vqcast.metrics.scores import Scoring, score_windows, scores_by_system
 from vqcast.metrics.summary import Evaluation, protocol, rounded
 from vqcast.metrics.table import write_table
-from vqcast.models import check_same_vqvae, load_bottom_prior, load_top_prior, load_vqvae
-from vqcast.sampling.store import Samples
+from vqcast.models import check_same_vqvae
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
-from vqcast.video.windows import Clips
 
 
 def main() -> None:
@@ -35,33 +30,26 @@ def main() -> None:
     parser.add_argument("--windows", required=True, help="table to write: a row a window, its scores")
     arguments = parser.parse_args()
     settings = load_settings()
-    torch.set_num_threads(threads())
 
     models = (arguments.vqvae, arguments.top_prior, arguments.bottom_prior)
-    latents = Latents(arguments.latents, "val")
-    check_same_vqvae(latents.manifest, *models)
-    windows = ValidationWindows(
-        Clips(arguments.clips, arguments.manifest),
-        latents,
-        load_vqvae(arguments.vqvae),
-        Samples(arguments.samples),
-        settings.window,
-    )
+    places = (arguments.clips, arguments.manifest, arguments.latents, *models, arguments.samples)
+    scoring = Scoring(*places, settings.window, settings.evaluate)
+    check_same_vqvae(LatentManifest.read(arguments.latents), *models)
+    windows = scoring.open_windows()
     inputs = [arguments.manifest, f"{arguments.latents}/manifest.json"]
     inputs += [f"{folder}/config.json" for folder in models]
     inputs += sorted(Path(arguments.samples).glob("samples-*.arrow"))
     scratch = open_scratch("evaluate", [settings.window, settings.evaluate], inputs)
 
-    evaluate, batch_size = settings.evaluate, settings.evaluate.batch_size
+    evaluate = settings.evaluate
+    scored = score_windows(scoring, len(windows), scratch)
+    scores = scores_by_system(scored)
+    nll_bits = {level: scored[f"{level}.nll_bits"] for level in ("top", "bottom")}
     features = RandomI3D(evaluate.resolution, evaluate.precision)
-    true_features, scores = score_windows(windows, features, evaluate.frames, batch_size, scratch)
-    nll_bits = {
-        "top": validation_nll_bits(load_top_prior(arguments.top_prior), latents, batch_size),
-        "bottom": validation_nll_bits(load_bottom_prior(arguments.bottom_prior), latents, batch_size),
-    }
     shape = windows.samples.video_shape
     pixels = settings.window.frames * shape[1] * shape[2]
-    evaluation = Evaluation(true_features, scores, latents, nll_bits, features.metric, pixels)
+    true_features = scored["true.features"]
+    evaluation = Evaluation(true_features, scores, windows.latents, nll_bits, features.metric, pixels)
     moving = evaluation.moving(evaluate.moving_below_psnr)
     figures = evaluation.figures(np.ones(len(windows), bool))
     figures["moving"] = evaluation.figures(moving)

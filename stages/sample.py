@@ -2,13 +2,10 @@
 
 import argparse
 
-import torch
-
-from vqcast.execution import threads
 from vqcast.files import clear_scratch, open_scratch, publish_directory
 from vqcast.latents import Latents
-from vqcast.models import check_same_vqvae, load_bottom_prior, load_top_prior, load_vqvae
-from vqcast.sampling.windows import sample_windows
+from vqcast.models import check_same_vqvae
+from vqcast.sampling.windows import Sampling, sample_windows
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 
@@ -26,17 +23,10 @@ def main() -> None:
     inputs = [f"{arguments.latents}/manifest.json", *(f"{folder}/config.json" for folder in models)]
     scratch = open_scratch("sample", [settings.sample], inputs)
 
-    torch.set_num_threads(threads())
     latents = Latents(arguments.latents, "val")
     check_same_vqvae(latents.manifest, *models)
-    folder = sample_windows(
-        latents,
-        load_vqvae(arguments.vqvae),
-        load_top_prior(arguments.top_prior),
-        load_bottom_prior(arguments.bottom_prior),
-        settings.sample,
-        scratch,
-    )
+    sampling = Sampling(arguments.latents, *models, settings.sample)
+    folder = sample_windows(sampling, len(latents), scratch)
     publish_directory(folder, arguments.out)
     clear_scratch("sample")
 

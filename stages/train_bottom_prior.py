@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks():
+    with joined_ranks(settings.train_bottom_prior):
         sections = [settings.bottom_prior, settings.train_bottom_prior]
         scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks():
+    with joined_ranks(settings.train_top_prior):
         sections = [settings.top_prior, settings.train_top_prior]
         scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))

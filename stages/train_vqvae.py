@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from vqcast.execution import loaders
+from vqcast.execution import reading_threads
 from vqcast.files import open_scratch
 from vqcast.models import save_model
 from vqcast.settings import load_settings
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks():
+    with joined_ranks(settings.train_vqvae):
         sections = [settings.clip, settings.window, settings.vqvae, settings.train_vqvae]
         scratch = open_scratch("train_vqvae", sections, [arguments.manifest])
         clips = Clips(arguments.clips, arguments.manifest)
@@ -30,7 +30,8 @@ def main() -> None:
             WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
             for split in ("train", "val")
         )
-        task = VqvaeTask(settings.vqvae, settings.train_vqvae.seed, train_windows, val_windows, loaders())
+        seed = settings.train_vqvae.seed
+        task = VqvaeTask(settings.vqvae, seed, train_windows, val_windows, reading_threads())
 
         def save(model: Path) -> None:
             save_model(model, task.network, "vqvae", settings.vqvae, size=settings.clip.size)

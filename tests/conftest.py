@@ -10,7 +10,7 @@ import pytest
 for name, value in {
     "OMP_NUM_THREADS": "1",
     "VQCAST_DEVICE": "cpu",
-    "VQCAST_THREADS": "1",
+    "VQCAST_PROCESSES": "1",
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -71,7 +71,7 @@ class Codes(Dataset):
 
 def task_of(network: str) -> tuple[Task, Training]:
     if network == "vqvae":
-        return VqvaeTask(VQVAE_SETTINGS, 0, Pixels(0), Pixels(1), loaders=0), Training(**TRAINING)
+        return VqvaeTask(VQVAE_SETTINGS, 0, Pixels(0), Pixels(1), readers=0), Training(**TRAINING)
     if network == "top_prior":
         training = PriorTraining(**TRAINING, average_decay=0.9)
         return TopPriorTask(TOP, training, Codes(0), Codes(1)), training
@@ -80,7 +80,7 @@ def task_of(network: str) -> tuple[Task, Training]:
 
 
 def main(network: str, folder: Path, deadly_step: int | None) -> None:
-    with joined_ranks():
+    with joined_ranks(Training(**TRAINING)):
         task, training = task_of(network)
         after_step = task.after_step
         seen = [0]

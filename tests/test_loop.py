@@ -21,7 +21,7 @@ SETTINGS = dataclasses.replace(
 class Mean(Task):
     """Learns the mean of seven numbers; at `nan_steps`, its loss is not finite."""
 
-    loaders = 0
+    readers = 0
     uniforms = 0
 
     def __init__(self, nan_steps: range = range(0)):

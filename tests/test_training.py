@@ -1,6 +1,5 @@
 """Training stages as processes: killed, interrupted, resumed, refused."""
 
-import fcntl
 import os
 import random
 import re
@@ -14,7 +13,6 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from vqcast.execution import cores
 
 TINY = {
     "window": {"stride": 16},
@@ -67,8 +65,8 @@ def start(stage: str, folder: Path, **environment: str) -> subprocess.Popen:
     )
 
 
-def finish(stage: str, folder: Path) -> None:
-    process = start(stage, folder)
+def finish(stage: str, folder: Path, **environment: str) -> None:
+    process = start(stage, folder, **environment)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
 
@@ -156,17 +154,52 @@ def test_an_interrupted_training_stage_saves_its_last_step_and_ends_with_the_sam
     assert contents(copy / "models/top_prior") == contents(pipeline / "models/top_prior")
 
 
-def test_two_networks_on_the_same_cores_are_trained_one_after_the_other(copy):
-    with (copy / ".vqcast/cores.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        process = start("train_bottom_prior", copy, VQCAST_THREADS=str(cores()))
-        said = ""
-        while "waits for the CPU cores" not in said:
-            said = process.stderr.readline()
-            assert said, "it ended without waiting"
-        assert process.poll() is None
+def second_rank(process: subprocess.Popen) -> int:
+    """The process that a training stage started beside its own."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (started := children.read_text().split()):
+        time.sleep(0.02)
+    return int(started[0])
+
+
+def test_a_stage_of_two_processes_goes_on_after_kills_to_the_same_bytes(copy):
+    quiet = copy.with_name("quiet")
+    subprocess.run(["cp", "-a", str(copy), str(quiet)], check=True)
+    finish("train_vqvae", quiet, VQCAST_PROCESSES="2")
+    instants = random.Random(2)
+    process = start("train_vqvae", copy, VQCAST_PROCESSES="2")
+    first_file(copy, process)
+    for victim in ("all", "second", "first"):
+        time.sleep(instants.uniform(0.0, 0.3))
+        second = second_rank(process)
+        if victim == "all":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            os.kill(second if victim == "second" else process.pid, signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        if victim == "second":
+            assert process.returncode == 1
+            assert errors.strip().splitlines()[-1] == (
+                "train_vqvae: one of its processes was ended by SIGKILL (out of memory?); "
+                "run it again to go on from the last checkpoint"
+            )
+        assert "Traceback" not in errors
+        process = start("train_vqvae", copy, VQCAST_PROCESSES="2")
+        time.sleep(2)
+    process.communicate(timeout=300)
+    finish("train_vqvae", copy, VQCAST_PROCESSES="2")
+    assert contents(copy / "models/vqvae") == contents(quiet / "models/vqvae")
+
+
+def test_what_stops_every_process_is_said_once(copy):
+    flip_a_byte(copy / "data/latents/train-00001.parquet")
+    process = start("train_top_prior", copy, VQCAST_PROCESSES="2")
     _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    assert process.returncode == 1
+    assert errors.strip().splitlines() == [
+        "train_top_prior: data/latents/train-00001.parquet is damaged: "
+        "its hash is not the one that manifest.json states"
+    ]
 
 
 def test_a_finished_stage_leaves_no_scratch(pipeline):

@@ -1,21 +1,19 @@
 """Where work runs: device, threads and the executor. Read from the environment, never from params.yaml.
 
-VQCAST_DEVICE   cpu, cuda, cuda:1, ...      default: cuda where there is one, else cpu
-VQCAST_WORKERS  processes for video work    default: the number of CPU cores
-VQCAST_THREADS  threads of one network      default: the number of CPU cores
+VQCAST_DEVICE     cpu, cuda, cuda:1, ...               default: cuda where there is one, else cpu
+VQCAST_PROCESSES  processes that train one network     default: the number of GPUs, or of CPU cores
+VQCAST_WORKERS    processes for all other work         default: the number of CPU cores
+VQCAST_THREADS    CPU threads of each such process     default: 1 on a CPU
 """
 
-import contextlib
-import fcntl
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -25,17 +23,13 @@ from vqcast.errors import VqcastError
 if TYPE_CHECKING:
     import torch
 
-CORES_LOCK = Path(".vqcast/cores.lock")
-
-Batch = TypeVar("Batch")
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Number of CPU cores this process may use: its share, if torchrun started several."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+    """Number of CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device() -> "torch.device":
@@ -46,52 +40,33 @@ def device() -> "torch.device":
     return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else name)
 
 
-def loaders() -> int:
-    """Processes that decode windows ahead of a network: VQCAST_WORKERS, at most 8."""
-    return min(positive_from_environment("VQCAST_WORKERS", cores()), 8)
+def training_processes(windows: int) -> int:
+    """Processes in which this machine trains one network, each taking as many of a step's `windows`."""
+    import torch
+
+    most = torch.cuda.device_count() if device().type == "cuda" else cores()
+    even = max(number for number in range(1, most + 1) if windows % number == 0)
+    return positive_from_environment("VQCAST_PROCESSES", even)
 
 
-def loaded(loader: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches of a DataLoader; what its processes could not read is said in its own sentence."""
-    try:
-        yield from loader
-    except VqcastError as error:
-        # torch wraps a worker's exception in its traceback, whose last line is "<class>: <sentence>".
-        text = str(error)
-        raise VqcastError(text.strip().splitlines()[-1].partition("Error: ")[2] or text) from None
+def workers() -> int:
+    """Processes that share work."""
+    return positive_from_environment("VQCAST_WORKERS", cores())
 
 
-def ignore_interruption(worker: int) -> None:
-    """For a DataLoader's process: SIGTERM and Ctrl-C are the main process's to answer, which ends it."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def reading_threads() -> int:
+    """Threads that read ahead for a network: VQCAST_WORKERS, shared by the processes that train together.
+
+    One on a CPU, where each of the processes that use all cores has its own.
+    """
+    if device().type == "cpu":
+        return 1
+    return max(workers() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
 
 
 def threads() -> int:
-    """CPU threads of one network; on CPU, the same number gives the same bytes."""
-    return positive_from_environment("VQCAST_THREADS", cores())
-
-
-@contextlib.contextmanager
-def cores_to_itself(what: str) -> Iterator[None]:
-    """Within, no other network is trained on this workspace's CPU cores, unless there are enough for two.
-
-    Two networks that share cores wait for each other at every layer, and take many times as long as one
-    after the other. `what` waits for its turn; a process that dies gives its turn up.
-    """
-    if device().type != "cpu" or 2 * threads() <= cores():
-        yield
-        return
-    CORES_LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with CORES_LOCK.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(
-                f"{what}: waits for the CPU cores, on which another network is being trained", file=sys.stderr
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """CPU threads of each process that runs a network; on a CPU, the same number gives the same bytes."""
+    return positive_from_environment("VQCAST_THREADS", 1 if device().type == "cpu" else cores())
 
 
 def positive_from_environment(name: str, default: int) -> int:
@@ -105,31 +80,54 @@ def positive_from_environment(name: str, default: int) -> int:
 
 
 def run_units(
-    function: Callable[[Unit], Result], units: Sequence[Unit], what: str
+    function: Callable[[Unit], Result], units: Sequence[Unit], what: str, *, networks: bool = False
 ) -> Iterator[tuple[Unit, Result]]:
     """Yield `(unit, function(unit))` for every unit as it completes, with a progress bar named `what`.
 
-    `function` must be importable and idempotent: it runs in worker processes, in any order.
+    `function` must be importable and idempotent: it runs in worker processes, in any order. With `networks`
+    it runs on the device for networks: in this process if that is a GPU, else in processes of `threads()`
+    threads each.
     """
-    workers = min(positive_from_environment("VQCAST_WORKERS", cores()), max(len(units), 1))
-    with tqdm(total=len(units), desc=what, unit="unit", dynamic_ncols=True) as progress:
-        if workers == 1:
+    processes = 1 if networks and device().type != "cpu" else min(workers(), max(len(units), 1))
+    with tqdm(total=sum(map(_size, units)), desc=what, dynamic_ncols=True) as progress:
+        if processes == 1:
+            if networks:
+                _limit_threads()
             for unit in units:
                 yield unit, function(unit)
-                progress.update()
+                progress.update(_size(unit))
             return
         context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_main) as pool:
+        pool_of = partial(ProcessPoolExecutor, mp_context=context, initializer=_begin, initargs=(networks,))
+        with pool_of(processes) as pool:
             futures = {pool.submit(function, unit): unit for unit in units}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
-                    progress.update()
+                    progress.update(_size(futures[future]))
             except BrokenProcessPool:
                 raise VqcastError(f"a worker of {what} was killed (out of memory?); run it again") from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _size(unit: object) -> int:
+    """What a unit counts for on a progress bar: as many as it holds, if it holds several things."""
+    return len(unit) if isinstance(unit, Sized) else 1
+
+
+def _begin(networks: bool) -> None:
+    """Make a worker ready."""
+    _die_with_main()
+    if networks:
+        _limit_threads()
+
+
+def _limit_threads() -> None:
+    import torch
+
+    torch.set_num_threads(threads())
 
 
 def _die_with_main() -> None:

@@ -54,7 +54,7 @@ def predicted_slices(grids: Grids, windows: int) -> Tensor:
 @torch.inference_mode()
 def validation_nll_bits(prior: nn.Module, latents: Latents, batch_size: int) -> np.ndarray:
     """Bits a predicted code of each window, (N,) float64; `prior` is in eval mode."""
-    bits = []
+    bits = [torch.empty(0, device=device())]
     for batch in DataLoader(latents, batch_size=batch_size):
         batch = to_device(batch)
         if isinstance(prior, TopPriorNetwork):

@@ -1,26 +1,31 @@
-"""Scoring every validation window, a batch at a time, resumable.
+"""Scoring every validation window, batches side by side, resumable.
 
 Shapes: N windows, S samples a window, T frames of a window, P predicted frames, D features.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import nn
+from torch.utils.data import Subset
 
 from vqcast.errors import VqcastError
-from vqcast.execution import device
+from vqcast.execution import device, run_units
 from vqcast.files import appearing
 from vqcast.latents import Latents
+from vqcast.likelihood import validation_nll_bits
+from vqcast.metrics.features import RandomI3D
 from vqcast.metrics.image import psnr, squared_error, ssim
+from vqcast.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.networks.vqvae import VQVAE, Codes
 from vqcast.pixels import to_pixels
 from vqcast.sampling.predict import decode_predicted
 from vqcast.sampling.store import Samples
-from vqcast.settings import Window
+from vqcast.settings import Evaluate, Window
 from vqcast.video.windows import Clips
 
 SYSTEMS = ("reconstruction", "model", "repeat_last_frame")
@@ -91,32 +96,85 @@ class ValidationWindows:
         return np.stack([self.samples.predicted(window, s) for s in range(self.samples.samples_per_window)])
 
 
-def score_windows(
-    windows: ValidationWindows, features: Features, seen: str, batch_size: int, scratch: Path
-) -> tuple[np.ndarray, dict[str, Scores]]:
-    """Features (N, D) of the true videos, and the scores of every system.
+@dataclass(frozen=True)
+class Scoring:
+    """Where all that is judged lies, and how it is judged."""
 
-    Batches already in `scratch` are not scored again. `seen` says which frames the features are of:
-    `predicted` ones, or `all`: the true given frames and then the predicted ones.
+    clips: str
+    manifest: str
+    latents: str
+    vqvae: str
+    top_prior: str
+    bottom_prior: str
+    samples: str
+    window: Window
+    evaluate: Evaluate
+
+    def open_windows(self) -> ValidationWindows:
+        return ValidationWindows(
+            Clips(self.clips, self.manifest),
+            Latents(self.latents, "val"),
+            load_vqvae(self.vqvae),
+            Samples(self.samples),
+            self.window,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows scored together, and the file that holds their scores then."""
+
+    numbers: range
+    file: Path
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def score_windows(scoring: Scoring, windows: int, scratch: Path) -> dict[str, np.ndarray]:
+    """Scores of all `windows` validation windows, as `score_batch` and `nll_bits` name them.
+
+    Batches already in `scratch` are not scored again.
     """
-    given = windows.window.given
-    parts: list[dict[str, np.ndarray]] = []
-    with tqdm(total=len(windows), desc="evaluate", unit="window", dynamic_ncols=True) as progress:
-        for first in range(0, len(windows), batch_size):
-            numbers = range(first, min(first + batch_size, len(windows)))
-            path = scratch / f"scores-{first:08d}.npz"
-            if not path.exists():
-                truth = windows.true_frames(numbers)
-                batch = score_batch(truth, windows.systems(numbers, truth), features, given, seen)
-                with appearing(path) as partial, open(partial, "wb") as file:
-                    np.savez(file, **batch)
-            with np.load(path, allow_pickle=False) as file:
-                parts.append(dict(file))
-            progress.update(len(numbers))
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    size = scoring.evaluate.batch_size
+    batches = [
+        Batch(range(first, min(first + size, windows)), scratch / f"scores-{first:08d}.npz")
+        for first in range(0, windows, size)
+    ]
+    for _ in run_units(partial(_score, scoring), batches, "evaluate", networks=True):
+        pass
+    parts = []
+    for batch in batches:
+        with np.load(batch.file, allow_pickle=False) as file:
+            parts.append(dict(file))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def scores_by_system(scores: dict[str, np.ndarray]) -> dict[str, Scores]:
     fields = ("squared_error", "ssim", "features")
-    scores = {system: Scores(*(joined[f"{system}.{field}"] for field in fields)) for system in SYSTEMS}
-    return joined["true.features"], scores
+    return {system: Scores(*(scores[f"{system}.{field}"] for field in fields)) for system in SYSTEMS}
+
+
+def _score(scoring: Scoring, batch: Batch) -> None:
+    """Score a batch, unless an earlier run has done so."""
+    if batch.file.exists():
+        return
+    windows, priors, features = _opened(scoring)
+    truth = windows.true_frames(batch.numbers)
+    systems = windows.systems(batch.numbers, truth)
+    scores = score_batch(truth, systems, features, windows.window.given, scoring.evaluate.frames)
+    some = Subset(windows.latents, batch.numbers)
+    for level, prior in priors.items():
+        scores[f"{level}.nll_bits"] = validation_nll_bits(prior, some, len(batch))
+    with appearing(batch.file) as path, open(path, "wb") as file:
+        np.savez(file, **scores)
+
+
+@cache
+def _opened(scoring: Scoring) -> tuple[ValidationWindows, dict[str, nn.Module], Features]:
+    """What scores windows, once a process."""
+    priors = {"top": load_top_prior(scoring.top_prior), "bottom": load_bottom_prior(scoring.bottom_prior)}
+    return scoring.open_windows(), priors, RandomI3D(scoring.evaluate.resolution, scoring.evaluate.precision)
 
 
 def score_batch(

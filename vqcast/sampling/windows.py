@@ -1,69 +1,90 @@
-"""Sampling every validation window into a folder of samples, a batch at a time."""
+"""Sampling every validation window into a folder of samples, batches side by side."""
 
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from vqcast.execution import device
+from vqcast.execution import device, run_units
 from vqcast.latents import Latents
-from vqcast.networks.bottom_prior import BottomPriorNetwork
-from vqcast.networks.top_prior import TopPriorNetwork
-from vqcast.networks.vqvae import VQVAE, Codes
+from vqcast.models import load_bottom_prior, load_top_prior, load_vqvae
+from vqcast.networks.vqvae import Codes
 from vqcast.pixels import to_pixels
 from vqcast.sampling.predict import decode_predicted, numbers_a_window, random_numbers, sample_codes
 from vqcast.sampling.store import join_samples, write_samples
 from vqcast.settings import Sample
 
 
-def sample_windows(
-    latents: Latents,
-    vqvae: VQVAE,
-    top_prior: TopPriorNetwork,
-    bottom_prior: BottomPriorNetwork,
-    settings: Sample,
-    scratch: Path,
-) -> Path:
-    """Sample every window of `latents`, and return the folder in `scratch` that then holds the samples.
+@dataclass(frozen=True)
+class Sampling:
+    """Where the latent shards and the models lie, and how to sample."""
+
+    latents: str
+    vqvae: str
+    top_prior: str
+    bottom_prior: str
+    settings: Sample
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples drawn together, the file they go to, and the file that this one becomes a part of."""
+
+    samples: tuple[tuple[int, int], ...]  # window number, sample number
+    part: Path
+    whole: Path
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def sample_windows(sampling: Sampling, windows: int, scratch: Path) -> Path:
+    """Sample all `windows` validation windows; the folder in `scratch` that then holds the samples.
 
     Each batch is kept as it comes, and none that `scratch` already holds is drawn again.
     """
-    networks = (vqvae, top_prior, bottom_prior)
-    folder = scratch / "samples"
-    samples = range(settings.samples_per_window)
-    wanted = [(index, sample) for index in range(len(latents)) for sample in samples]
-    per_file = settings.windows_per_shard * len(samples)
-    with tqdm(total=len(wanted), desc="sample", unit="sample", dynamic_ncols=True) as progress:
-        for number, first in enumerate(range(0, len(wanted), per_file)):
-            path = folder / f"samples-{number:05d}.arrow"
-            chosen = wanted[first : first + per_file]
-            if path.exists():
-                progress.update(len(chosen))
-                continue
-            parts = []
-            for start in range(0, len(chosen), settings.batch_size):
-                batch = chosen[start : start + settings.batch_size]
-                part = scratch / "parts" / f"{number:05d}-{start:08d}.arrow"
-                if not part.exists():
-                    write_samples(part, _sample_rows(latents, batch, networks, settings))
-                parts.append(part)
-                progress.update(len(batch))
-            join_samples(path, parts)
-            for part in parts:
+    batches = _batches(windows, sampling.settings, scratch)
+    parts: dict[Path, list[Path]] = {}
+    for batch in batches:
+        parts.setdefault(batch.whole, []).append(batch.part)
+    waiting = {whole: len(some) for whole, some in parts.items() if not whole.exists()}
+    wanted = [batch for batch in batches if batch.whole in waiting]
+    for batch, _ in run_units(partial(sample_batch, sampling), wanted, "sample", networks=True):
+        waiting[batch.whole] -= 1
+        if not waiting[batch.whole]:
+            join_samples(batch.whole, parts[batch.whole])
+            for part in parts[batch.whole]:
                 part.unlink()
-    return folder
+    return scratch / "samples"
 
 
-def _sample_rows(
-    latents: Latents, batch: list[tuple[int, int]], networks: tuple, settings: Sample
-) -> list[dict]:
-    """Rows of one batch of (window number, sample number)."""
-    vqvae, top_prior, bottom_prior = networks
-    indices = [index for index, _ in batch]
-    prefix = Codes(_tensor(latents.prefix_top[indices]), _tensor(latents.prefix_bottom[indices]))
-    names = [(latents.windows[index], sample) for index, sample in batch]
-    numbers = random_numbers(names, numbers_a_window(top_prior), settings.seed)
-    codes = sample_codes(top_prior, bottom_prior, prefix, numbers, settings)
+def sample_batch(sampling: Sampling, batch: Batch) -> None:
+    """Draw a batch, unless an earlier run has done so."""
+    if not batch.part.exists():
+        write_samples(batch.part, _rows(sampling, batch))
+
+
+def _batches(windows: int, settings: Sample, scratch: Path) -> list[Batch]:
+    samples = [(window, sample) for window in range(windows) for sample in range(settings.samples_per_window)]
+    a_file = settings.windows_per_shard * settings.samples_per_window
+    batches = []
+    for number, first in enumerate(range(0, len(samples), a_file)):
+        whole = scratch / "samples" / f"samples-{number:05d}.arrow"
+        last = min(first + a_file, len(samples))
+        for start in range(first, last, settings.batch_size):
+            some = tuple(samples[start : min(start + settings.batch_size, last)])
+            batches.append(Batch(some, scratch / "parts" / f"{start:09d}.arrow", whole))
+    return batches
+
+
+def _rows(sampling: Sampling, batch: Batch) -> list[dict]:
+    latents, vqvae, top_prior, bottom_prior = _opened(sampling)
+    windows = [window for window, _ in batch.samples]
+    prefix = Codes(_tensor(latents.prefix_top[windows]), _tensor(latents.prefix_bottom[windows]))
+    names = [(latents.windows[window], sample) for window, sample in batch.samples]
+    numbers = random_numbers(names, numbers_a_window(top_prior), sampling.settings.seed)
+    codes = sample_codes(top_prior, bottom_prior, prefix, numbers, sampling.settings)
     pixels = to_pixels(decode_predicted(vqvae, codes, latents.manifest.given))
     videos = pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
     return [
@@ -72,6 +93,17 @@ def _sample_rows(
             names, codes.top.cpu().numpy(), codes.bottom.cpu().numpy(), videos, strict=True
         )
     ]
+
+
+@cache
+def _opened(sampling: Sampling) -> tuple:
+    """Latents and networks, once a process."""
+    return (
+        Latents(sampling.latents, "val"),
+        load_vqvae(sampling.vqvae),
+        load_top_prior(sampling.top_prior),
+        load_bottom_prior(sampling.bottom_prior),
+    )
 
 
 def _tensor(codes) -> torch.Tensor:

@@ -4,8 +4,8 @@ A step is a pure function of its number: which windows it sees, the learning rat
 follow from (seed, step). What a checkpoint must hold is therefore the weights, the optimizer's state, the
 number of steps done and the curves so far; a resumed run ends with the bytes of an unbroken one.
 
-Under torchrun every rank takes its part of each batch; gradients are averaged, so that all ranks take the
-same step. With `accumulate`, a rank's part is worked on a piece at a time.
+Every rank takes its part of each batch; gradients are averaged, so that all ranks take the same step. With
+`accumulate`, a rank's part is worked on a piece at a time.
 """
 
 import abc
@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vqcast.errors import VqcastError
-from vqcast.execution import device, ignore_interruption, loaded, threads
+from vqcast.execution import device, threads
 from vqcast.networks.attention import CausalAttention
 from vqcast.networks.pixelcnn import GatedLayer
 from vqcast.networks.vqvae import ResidualBlock
@@ -34,6 +34,7 @@ from vqcast.training.curves import Curves
 from vqcast.training.interruption import Interruption
 from vqcast.training.optimizer import Optimizer
 from vqcast.training.ranks import average_over_ranks, rank, ranks, wait_for_all_ranks
+from vqcast.video.ahead import read_ahead
 
 REFUSED_IN_A_ROW = 5  # non-finite steps after which training stops
 
@@ -43,7 +44,7 @@ class Task(nn.Module, abc.ABC):
 
     network: nn.Module
     windows: Dataset  # training windows
-    loaders: int  # processes that read windows ahead; 0 reads in the training process
+    readers: int  # threads that read windows ahead
     uniforms: int  # random numbers in [0, 1) that the loss takes for each window
 
     @abc.abstractmethod
@@ -55,7 +56,7 @@ class Task(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def validate(self) -> dict[str, float]:
-        """Figures over the validation windows, in eval mode."""
+        """Figures over the validation windows, in eval mode; every rank takes its share, all get the same."""
 
 
 class Batches(Sequence):
@@ -126,7 +127,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
     curves = Curves(scratch / "curves" if rank() == 0 else None)
     start = _restore(checkpoints, task, optimizer, curves)
     batches = Batches(len(task.windows), settings, start, rank(), ranks())
-    loader = _Timed(loaded(_loader(task, batches)))
+    data = _Timed(read_ahead(task.windows, batches, task.readers))
     log_every = max(settings.steps // 100, 1)
     refused, began = 0, time.perf_counter()
 
@@ -138,7 +139,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
     bar = partial(tqdm, desc=what, unit="step", dynamic_ncols=True, disable=rank() > 0)
     with Interruption() as interruption, bar(total=settings.steps, initial=start) as progress:
         for step in range(start, settings.steps):
-            figures = take_step(task, optimizer, settings, step, loader, batches)
+            figures = take_step(task, optimizer, settings, step, data, batches)
             refused = 0 if figures else refused + 1
             if refused == REFUSED_IN_A_ROW:
                 raise VqcastError(
@@ -148,11 +149,11 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
             curves.note(figures)
             done = step + 1
             progress.update()
-            if rank() == 0 and (done % settings.validate_every == 0 or done == settings.steps):
+            if done % settings.validate_every == 0 or done == settings.steps:
                 curves.add(done, "validation", _validated(task))
             if done % log_every == 0 or done == settings.steps:
                 means = curves.add_means(done, "train")
-                waited = loader.seconds / (time.perf_counter() - began)
+                waited = data.seconds / (time.perf_counter() - began)
                 shown = {name: f"{value:.4g}" for name, value in means.items()}
                 progress.set_postfix(shown | {"data_wait": f"{waited:.1%}"})
             interrupted = _on_any_rank(interruption.number is not None)
@@ -163,7 +164,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
                 break
     curves.close()
     interruption.now()
-    return loader.seconds / (time.perf_counter() - began)
+    return data.seconds / (time.perf_counter() - began)
 
 
 def take_step(
@@ -186,7 +187,7 @@ def take_step(
     noted: list[dict[str, Tensor]] = []
     for part in range(batches.parts):
         rows = batches.rows(part)
-        batch = next(data)  # the first one of a run makes the loader draw a random number
+        batch = next(data)
         _seed(settings.seed, step, rows.start)
         with torch.autocast(device().type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
             own = torch.from_numpy(uniforms[rows.start : rows.stop]).to(device())
@@ -242,18 +243,6 @@ def _recompute_activations(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (ResidualBlock, GatedLayer, CausalAttention)):
             module.forward = partial(checkpoint, module.forward, use_reentrant=False)
-
-
-def _loader(task: Task, batches: Batches) -> DataLoader:
-    return DataLoader(
-        task.windows,
-        batch_sampler=batches,
-        num_workers=task.loaders,
-        multiprocessing_context="forkserver" if task.loaders else None,
-        worker_init_fn=ignore_interruption if task.loaders else None,
-        prefetch_factor=4 if task.loaders else None,
-        persistent_workers=bool(task.loaders),
-    )
 
 
 class _Timed(Iterator[object]):

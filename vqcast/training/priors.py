@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Subset
 
+from vqcast.execution import device
 from vqcast.latents import Latents
 from vqcast.likelihood import (
     Batch,
@@ -22,6 +23,7 @@ from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.settings import BottomPrior, BottomTraining, PriorTraining, TopPrior
 from vqcast.training.loop import Task
+from vqcast.training.ranks import own_share, sum_over_ranks
 
 VALIDATION_WINDOWS = 64  # spread evenly over the validation windows; `evaluate` uses all
 
@@ -48,7 +50,7 @@ class PriorTask(Task):
     the best ones.
     """
 
-    loaders = 0  # shards are in memory
+    readers = 0  # shards are in memory
 
     def __init__(self, network: nn.Module, training: PriorTraining, latents: Latents, validation: Latents):
         super().__init__()
@@ -68,7 +70,10 @@ class PriorTask(Task):
     def validate(self) -> dict[str, float]:
         """Bits a predicted code; the averaged weights are kept where these are the fewest so far."""
         averaged = self.averaged.module
-        bits = float(validation_nll_bits(averaged, self.validation, 16).mean())
+        share = Subset(self.validation, own_share(len(self.validation)))
+        total = torch.tensor(validation_nll_bits(averaged, share, 16).sum(), device=device())
+        sum_over_ranks([total])
+        bits = float(total) / len(self.validation)
         if bits < self.lowest_nll_bits:
             self.lowest_nll_bits.fill_(bits)
             self.trained.load_state_dict(averaged.state_dict())

@@ -1,14 +1,12 @@
 """What every training stage does with its task: train it, and put what came of it in its place."""
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from vqcast.execution import cores_to_itself
 from vqcast.files import clear_scratch, publish_directory
 from vqcast.settings import Training
 from vqcast.training.loop import Task, train
-from vqcast.training.ranks import rank, ranks
+from vqcast.training.ranks import rank
 
 
 def train_and_publish(
@@ -24,9 +22,7 @@ def train_and_publish(
 
     Of several ranks, the first one publishes.
     """
-    alone = contextlib.nullcontext() if ranks() > 1 else cores_to_itself(stage)
-    with alone:
-        train(task, settings, scratch, stage)
+    train(task, settings, scratch, stage)
     if rank() == 0:
         model = scratch / "model"
         save(model)

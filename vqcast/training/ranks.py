@@ -1,25 +1,131 @@
-"""Several processes that train one network, as torchrun starts them; a process alone is rank 0 of 1."""
+"""Several processes that train one network, each a rank; a process alone is rank 0 of 1.
+
+torchrun may have started them, on one machine or many. Otherwise a training stage starts its own on this
+machine, one for each GPU or CPU core: on a CPU, processes of one thread that meet once a step are faster
+than threads that meet at every layer, and do not stand still when something else uses a core as well.
+"""
 
 import contextlib
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vqcast.execution import device
+from vqcast.errors import VqcastError
+from vqcast.execution import device, training_processes
+from vqcast.settings import Training
+
+RENDEZVOUS = "VQCAST_RENDEZVOUS"  # the folder in which the ranks that a stage started itself meet
 
 
 @contextlib.contextmanager
-def joined_ranks() -> Iterator[None]:
-    """Within, the processes that torchrun started, if it did, share their gradients and statistics."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+def joined_ranks(settings: Training) -> Iterator[None]:
+    """Within, all ranks share their gradients and statistics, and each goes through the same code.
+
+    In rank 0, which the user sees, raises VqcastError where a rank that it started failed or was killed.
+    """
+    if "WORLD_SIZE" in os.environ:
+        folder = os.environ.get(RENDEZVOUS)
+        if folder:
+            _ready(Path(folder), int(os.environ["RANK"])).touch()
+        with _group(folder):
+            yield
+        return
+    number = training_processes(settings.batch_size // settings.accumulate)
+    if number == 1:
         yield
         return
-    dist.init_process_group("nccl" if device().type == "cuda" else "gloo")
+    with tempfile.TemporaryDirectory() as folder, _first_rank(number, Path(folder)):
+        yield
+
+
+@contextlib.contextmanager
+def _first_rank(number: int, folder: Path) -> Iterator[None]:
+    """Start ranks 1 to `number` - 1 by this process's own command, and join them as rank 0."""
+    world = {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), RENDEZVOUS: str(folder)}
+    if sys.platform == "linux":
+        world["GLOO_SOCKET_IFNAME"] = "lo"
+    others = [_Other(rank, world, folder) for rank in range(1, number)]
+    os.environ |= {**world, "RANK": "0", "LOCAL_RANK": "0"}
+    try:
+        for other in others:
+            other.wait_until_ready()
+        with _group(world[RENDEZVOUS]):
+            yield
+        for other in others:
+            other.process.wait()
+    except RuntimeError:  # what gloo and nccl raise when a rank is gone
+        for other in others:
+            other.tell_failure()
+        raise
+    finally:
+        for other in others:
+            other.process.kill()
+            other.process.wait()
+
+
+class _Other:
+    """A rank that this process started; what it says goes to a file, since rank 0 says the same."""
+
+    def __init__(self, rank: int, world: dict[str, str], folder: Path):
+        self.log, self.ready = folder / f"rank-{rank}.log", _ready(folder, rank)
+        environment = {**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        with self.log.open("w") as file:
+            command = [sys.executable, *sys.orig_argv[1:]]
+            self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+
+    def wait_until_ready(self) -> None:
+        """Until it can be joined; one that dies before would be waited for in vain."""
+        while not self.ready.exists():
+            if self.process.poll() is not None:
+                self.tell_failure()
+            time.sleep(0.02)
+
+    def tell_failure(self) -> None:
+        """Raise for what made this rank fail, if it did."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(timeout=5)
+            said = self.log.read_text().strip()
+            if code < 0:
+                raise VqcastError(
+                    f"one of its processes was ended by {signal.Signals(-code).name} (out of memory?); "
+                    "run it again to go on from the last checkpoint"
+                ) from None
+            if code > 0 and "Traceback" not in said:
+                raise VqcastError(said.splitlines()[-1].partition(": ")[2]) from None
+            if code > 0:
+                sys.exit(said)
+
+
+def _ready(folder: Path, rank: int) -> Path:
+    """A file that says that a rank can be joined."""
+    return folder / f"rank-{rank}.ready"
+
+
+@contextlib.contextmanager
+def _group(folder: str | None) -> Iterator[None]:
+    """Meet the other ranks in `folder`, or at the place that torchrun says."""
+    parent = os.getppid()
+    dist.init_process_group(
+        "nccl" if device().type == "cuda" else "gloo",
+        init_method=folder and f"file://{folder}/ranks",
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
     try:
         yield
+    except (RuntimeError, KeyboardInterrupt):
+        if folder and rank() > 0 and os.getppid() != parent:
+            os._exit(1)  # rank 0 was killed: nothing is left to do or to say
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -39,12 +145,23 @@ def wait_for_all_ranks() -> None:
         dist.barrier()
 
 
-def average_over_ranks(tensors: Sequence[Tensor]) -> None:
-    """Put the mean over all ranks in the place of each tensor, in one exchange."""
+def sum_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Put the sum over all ranks in the place of each tensor, in one exchange of float32."""
     if ranks() == 1:
         return
     flat = torch.cat([tensor.flatten().float() for tensor in tensors])
     dist.all_reduce(flat)
-    flat /= ranks()
-    for tensor, mean in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(mean.view_as(tensor))
+    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view_as(tensor))
+
+
+def average_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Put the mean over all ranks in the place of each tensor, in one exchange of float32."""
+    sum_over_ranks(tensors)
+    if ranks() > 1:
+        torch._foreach_div_(list(tensors), ranks())
+
+
+def own_share(items: int) -> range:
+    """Which of `items` things this rank takes, where every rank takes some."""
+    return range(rank(), items, ranks())

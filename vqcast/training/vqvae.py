@@ -3,12 +3,14 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
+from vqcast.execution import device
 from vqcast.networks.vqvae import VQVAE
 from vqcast.pixels import to_pixels, to_unit_range
 from vqcast.settings import Vqvae
 from vqcast.training.loop import Task
+from vqcast.training.ranks import own_share, sum_over_ranks
 from vqcast.video.windows import WindowDataset
 
 VALIDATION_WINDOWS = 64  # spread evenly over the validation windows
@@ -20,15 +22,15 @@ class VqvaeTask(Task):
     uniforms = 1  # whether the bottom level is masked
 
     def __init__(
-        self, settings: Vqvae, seed: int, windows: WindowDataset, validation: WindowDataset, loaders: int
+        self, settings: Vqvae, seed: int, windows: WindowDataset, validation: WindowDataset, readers: int
     ):
         super().__init__()
         torch.manual_seed(seed)
         self.network = VQVAE(settings)
         self.settings = settings
-        self.windows, self.loaders = windows, loaders
+        self.windows, self.readers = windows, readers
         every = max(len(validation) // VALIDATION_WINDOWS, 1)
-        self.validation = torch.utils.data.Subset(validation, range(0, len(validation), every))
+        self.validation = Subset(validation, range(0, len(validation), every))
 
     def loss(self, batch: Tensor, uniforms: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 2 of a batch of pixels (B, 3, T, H, W), uint8."""
@@ -45,16 +47,19 @@ class VqvaeTask(Task):
 
     def validate(self) -> dict[str, float]:
         """PSNR (dB, over all frames) of the reconstructions, and the share of each codebook in use."""
-        used = {"top": set(), "bottom": set()}
-        psnr = []
-        for batch in DataLoader(self.validation, batch_size=16):
+        share = Subset(self.validation, own_share(len(self.validation)))
+        psnr, windows = torch.zeros((), device=device()), torch.zeros((), device=device())
+        codebook = len(self.network.quantize_top.codebook)
+        used = {level: torch.zeros(codebook, device=device()) for level in ("top", "bottom")}
+        for batch in DataLoader(share, batch_size=16):
             video = to_unit_range(batch)
             codes = self.network.encode(video)
             decoded = to_pixels(self.network.decode(codes)).float()
             error = (decoded - batch.to(decoded.device)).square().mean((1, 2, 3, 4))
-            psnr.append(10 * torch.log10(255**2 / error.clamp(min=0.065)))  # 60 dB at the most
+            psnr += (10 * torch.log10(255**2 / error.clamp(min=0.065))).sum()  # 60 dB at the most
+            windows += len(batch)
             for level, values in codes._asdict().items():
-                used[level].update(values.unique().tolist())
-        codebook = len(self.network.quantize_top.codebook)
-        usage = {f"{level}_usage": len(codes) / codebook for level, codes in used.items()}
-        return {"psnr": torch.cat(psnr).mean().item(), **usage}
+                used[level][values.flatten()] = 1.0
+        sum_over_ranks([psnr, windows, *used.values()])
+        usage = {f"{level}_usage": (codes > 0).float().mean().item() for level, codes in used.items()}
+        return {"psnr": (psnr / windows).item(), **usage}

@@ -1,5 +1,6 @@
 """Windows of clips, read at random from the shards."""
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
@@ -37,7 +38,10 @@ class WindowRef:
 
 
 class Clips:
-    """The clips that a manifest lists, in a folder of shards. Picklable: workers open their own files."""
+    """The clips that a manifest lists, in a folder of shards. Picklable: workers open their own files.
+
+    Threads may share it: they decode side by side.
+    """
 
     def __init__(self, folder: str | Path, manifest: str | Path):
         self.folder, self.manifest = Path(folder), Path(manifest)
@@ -64,14 +68,17 @@ class Clips:
         Raises VqcastError where the clip's bytes are not those that the manifest lists.
         """
         key = (ref.clip, ref.start, count)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        frames = decode(self._mp4(ref), range(ref.start, ref.start + count))
-        self._cache[key] = frames
-        self._cached_bytes += frames.nbytes
-        while self._cached_bytes > CACHED_BYTES and len(self._cache) > 1:
-            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+            mp4 = self._mp4(ref)
+        frames = decode(mp4, range(ref.start, ref.start + count))
+        with self._lock:
+            self._cached_bytes += frames.nbytes if key not in self._cache else 0
+            self._cache[key] = frames
+            while self._cached_bytes > CACHED_BYTES and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return frames
 
     def _mp4(self, ref: WindowRef) -> bytes:
@@ -90,6 +97,7 @@ class Clips:
         self._verified: set[str] = set()
         self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._cached_bytes = 0
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict:
         return {"folder": self.folder, "manifest": self.manifest, "_rows": self._rows}
