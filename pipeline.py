@@ -20,14 +20,15 @@ do not need one that failed still run. Ctrl-C and SIGTERM end every stage; a lat
 
 RUN_EPILOG = """\
 environment:
-  VQCAST_DEVICE    where networks run: cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)
-  VQCAST_WORKERS   processes for work on videos (default: the number of CPU cores)
-  VQCAST_THREADS   threads of one network on a CPU (default: the number of CPU cores)
-  PREFECT_API_URL  the Prefect server to report to, such as http://127.0.0.1:4200/api; without it a
-                   temporary server is started, which takes 10 to 20 seconds, and stopped with the run
+  VQCAST_DEVICE     where networks run: cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)
+  VQCAST_PROCESSES  processes that train one network (default: the number of GPUs, or else of CPU cores)
+  VQCAST_WORKERS    processes for all other work (default: the number of CPU cores)
+  VQCAST_THREADS    CPU threads of a process that runs a network (default: 1, or all cores beside a GPU)
+  PREFECT_API_URL   the Prefect server to report to, such as http://127.0.0.1:4200/api; without it a
+                    temporary server is started, which takes 10 to 20 seconds, and stopped with the run
 
-  None of them changes what a stage makes, except that VQCAST_THREADS and VQCAST_DEVICE may move the last
-  bits of trained weights. Parameters stand in params.yaml.
+  None of them changes what a stage makes, except that VQCAST_DEVICE, VQCAST_PROCESSES and VQCAST_THREADS
+  may move the last bits of trained weights. Parameters stand in params.yaml.
 
 exit codes:
   0  everything asked for is up to date

@@ -305,6 +305,13 @@ def test_help_says_what_a_user_needs():
     finished = subprocess.run(
         [sys.executable, ROOT / "pipeline.py", "run", "--help"], capture_output=True, text=True, check=True
     )
-    for text in ("STAGE", "--force", "VQCAST_DEVICE", "VQCAST_WORKERS", "VQCAST_THREADS", "PREFECT_API_URL"):
+    for text in (
+        "STAGE",
+        "--force",
+        "VQCAST_DEVICE",
+        "VQCAST_PROCESSES",
+        "VQCAST_WORKERS",
+        "PREFECT_API_URL",
+    ):
         assert text in finished.stdout
     assert "exit codes" in finished.stdout

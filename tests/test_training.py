@@ -1,5 +1,6 @@
 """Training stages as processes: killed, interrupted, resumed, refused."""
 
+import contextlib
 import os
 import random
 import re
@@ -162,6 +163,16 @@ def second_rank(process: subprocess.Popen) -> int:
     return int(started[0])
 
 
+def running_in(folder: Path) -> list[int]:
+    """Processes whose working directory is `folder`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == folder:
+                found.append(int(process.name))
+    return found
+
+
 def test_a_stage_of_two_processes_goes_on_after_kills_to_the_same_bytes(copy):
     quiet = copy.with_name("quiet")
     subprocess.run(["cp", "-a", str(copy), str(quiet)], check=True)
@@ -188,6 +199,7 @@ def test_a_stage_of_two_processes_goes_on_after_kills_to_the_same_bytes(copy):
         time.sleep(2)
     process.communicate(timeout=300)
     finish("train_vqvae", copy, VQCAST_PROCESSES="2")
+    assert not running_in(copy), "a rank outlived the one that started it"
     assert contents(copy / "models/vqvae") == contents(quiet / "models/vqvae")
 
 

@@ -44,7 +44,10 @@ def training_processes(windows: int) -> int:
     """Processes in which this machine trains one network, each taking as many of a step's `windows`."""
     import torch
 
-    most = torch.cuda.device_count() if device().type == "cuda" else cores()
+    if device().type == "cpu":
+        most = cores()
+    else:
+        most = torch.cuda.device_count() if os.environ.get("VQCAST_DEVICE", "cuda") == "cuda" else 1
     even = max(number for number in range(1, most + 1) if windows % number == 0)
     return positive_from_environment("VQCAST_PROCESSES", even)
 

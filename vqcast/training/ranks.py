@@ -24,6 +24,7 @@ from vqcast.execution import device, training_processes
 from vqcast.settings import Training
 
 RENDEZVOUS = "VQCAST_RENDEZVOUS"  # the folder in which the ranks that a stage started itself meet
+FIRST_RANK = "VQCAST_FIRST_RANK"  # the process that started them
 
 
 @contextlib.contextmanager
@@ -34,6 +35,8 @@ def joined_ranks(settings: Training) -> Iterator[None]:
     """
     if "WORLD_SIZE" in os.environ:
         folder = os.environ.get(RENDEZVOUS)
+        if folder and os.getppid() != int(os.environ[FIRST_RANK]):
+            os._exit(1)  # rank 0 died before this rank could ask to be told of it
         if folder:
             _ready(Path(folder), int(os.environ["RANK"])).touch()
         with _group(folder):
@@ -50,7 +53,12 @@ def joined_ranks(settings: Training) -> Iterator[None]:
 @contextlib.contextmanager
 def _first_rank(number: int, folder: Path) -> Iterator[None]:
     """Start ranks 1 to `number` - 1 by this process's own command, and join them as rank 0."""
-    world = {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), RENDEZVOUS: str(folder)}
+    world = {
+        "WORLD_SIZE": str(number),
+        "LOCAL_WORLD_SIZE": str(number),
+        RENDEZVOUS: str(folder),
+        FIRST_RANK: str(os.getpid()),
+    }
     if sys.platform == "linux":
         world["GLOO_SOCKET_IFNAME"] = "lo"
     others = [_Other(rank, world, folder) for rank in range(1, number)]
