@@ -3,19 +3,24 @@
     python -m benchmarks.training
 
 vqvae_speedup, top_prior_speedup,     clips/s of optimizer steps over those of the same network, batch and
-bottom_prior_speedup                  loss in float32, filters as they lie by default, and AdamW
+bottom_prior_speedup                  loss in eager float32, with AdamW, in one process of as many threads
+                                      as there are cores
 clips_per_s, codes_per_s              by network; a code is one that the loss is of
 data_wait_share                       share of the time that training the VQ-VAE on real files waited for them
 
-Sizes are those of params.yaml. Times are medians of interleaved repeats on random pixels and codes, but for
-the last figure: that is of a training run on the embedded collection.
+Sizes are those of params.yaml. Times are medians on random pixels and codes, of processes that run in turn;
+but for the last figure: that is of a training run on the embedded collection.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
+import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+import time
 from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,20 +29,21 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from benchmarks.clips import make_clips
-from benchmarks.measure import interleaved_medians
 from benchmarks.reconstruction import ALL, vqvae_task
-from vqcast.execution import threads
+from vqcast.execution import cores, threads
 from vqcast.latents import LEVELS
 from vqcast.networks.grids import Grids
 from vqcast.settings import Settings, Training, load_settings
 from vqcast.training.loop import Batches, Task, take_step, train
 from vqcast.training.optimizer import Optimizer
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
+from vqcast.training.ranks import joined_ranks, rank, ranks
 from vqcast.training.vqvae import VqvaeTask
 from vqcast.video.windows import Clips
 
 WINDOWS = 64
-REPEATS = 7
+REPEATS = 3
+WARM_UP, STEPS = 3, 9
 STEPS_WITH_FILES = 150
 NETWORKS = ("vqvae", "top_prior", "bottom_prior")
 
@@ -87,13 +93,38 @@ def task_of(network: str, settings: Settings) -> Task:
     return task(getattr(settings, network), getattr(settings, f"train_{network}"), codes, codes)
 
 
-def step(task: Task, training: Training, memory_format: torch.memory_format) -> Callable[[], object]:
-    """One optimizer step on a batch that is always the same."""
-    task.to(memory_format=memory_format)
+def seconds_a_step(network: str, settings: Settings, plain: bool) -> float:
+    """Median seconds of an optimizer step on a batch that is always the same."""
+    training: Training = getattr(settings, f"train_{network}")
+    if plain:
+        training = dataclasses.replace(training, precision="float32", optimizer="adamw")
+    torch.set_num_threads(cores() if plain else threads())
+    task = task_of(network, settings)
+    task.to(memory_format=torch.contiguous_format if plain else torch.channels_last_3d)
     optimizer = Optimizer(task.network, training)
-    batches = Batches(WINDOWS, training, start=0)
+    batches = Batches(WINDOWS, training, 0, rank(), ranks())
     data = repeat(default_collate([task.windows[index] for index in batches[0]]))
-    return lambda: take_step(task, optimizer, training, training.warmup_steps, data, batches)
+    seconds = []
+    for _ in range(WARM_UP + STEPS):
+        start = time.perf_counter()
+        take_step(task, optimizer, training, training.warmup_steps, data, batches)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[WARM_UP:])
+
+
+def measure(network: str, how: str) -> None:
+    """Print the seconds of a step, as a process, or several, of their own."""
+    settings = load_settings()
+    together = joined_ranks(getattr(settings, f"train_{network}"))
+    with contextlib.nullcontext() if how == "plain" else together:
+        seconds = seconds_a_step(network, settings, how == "plain")
+        if rank() == 0:
+            print(seconds)
+
+
+def measured(network: str, how: str) -> float:
+    command = [sys.executable, "-m", "benchmarks.training", network, how]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def codes_of_a_step(network: str, settings: Settings) -> int:
@@ -119,23 +150,19 @@ def data_wait_share() -> float:
 
 
 def main() -> None:
-    torch.set_num_threads(threads())
+    if len(sys.argv) > 1:
+        measure(*sys.argv[1:])
+        return
     settings = load_settings()
     result: dict[str, object] = {"clips_per_s": {}, "codes_per_s": {}}
     for network in NETWORKS:
-        ours: Training = getattr(settings, f"train_{network}")
-        plain = dataclasses.replace(ours, precision="float32", optimizer="adamw")
-        seconds = interleaved_medians(
-            {
-                "ours": step(task_of(network, settings), ours, torch.channels_last_3d),
-                "plain": step(task_of(network, settings), plain, torch.contiguous_format),
-            },
-            REPEATS,
-        )
-        result[f"{network}_speedup"] = round(seconds["plain"] / seconds["ours"], 2)
-        result["clips_per_s"][network] = round(ours.batch_size / seconds["ours"], 1)
-        result["codes_per_s"][network] = round(codes_of_a_step(network, settings) / seconds["ours"])
-        print(f"{network}: {seconds['ours']:.3f} s a step, {seconds['plain']:.3f} s plain")
+        taken = [(measured(network, "ours"), measured(network, "plain")) for _ in range(REPEATS)]
+        ours, plain = map(statistics.median, zip(*taken, strict=True))
+        result[f"{network}_speedup"] = round(plain / ours, 2)
+        windows = getattr(settings, f"train_{network}").batch_size
+        result["clips_per_s"][network] = round(windows / ours, 1)
+        result["codes_per_s"][network] = round(codes_of_a_step(network, settings) / ours)
+        print(f"{network}: {ours:.3f} s a step, {plain:.3f} s plain", flush=True)
     result["data_wait_share"] = round(data_wait_share(), 4)
     print(json.dumps(result))
 
