@@ -10,6 +10,7 @@ from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Windo
 from vqcast.video import ffmpeg
 from vqcast.video.clips import make_clips
 from vqcast.video.download import download
+from vqcast.video.exclusions import read_exclusions
 from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
 
 CLIP = Clip(
@@ -60,15 +61,19 @@ class Workspace:
         self.store, self.raw = folder / "raw", folder / "raw.parquet"
         self.clips, self.manifest = folder / "clips", folder / "clips.parquet"
         self.scratch = folder / "scratch"
+        self.kinetics, self.exclude = folder / "kinetics", folder / "exclude.csv"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.exclude.write_text("id,reason,date\n")
 
     def download(self, settings: Download) -> list[dict]:
-        download(settings, self.store, self.raw)
+        download(settings, self.kinetics, self.store, self.exclude, self.raw)
         return read_manifest(self.raw, RAW)
 
     def clip(self, least_frames: int = WINDOW.frames, **settings) -> list[dict]:
         self.scratch.mkdir(parents=True, exist_ok=True)
         changed = dataclasses.replace(CLIP, **settings)
-        rows = make_clips(changed, least_frames, self.raw, self.store, self.scratch, self.clips)
+        exclusions = read_exclusions(self.exclude)
+        rows = make_clips(changed, least_frames, self.raw, self.store, exclusions, self.scratch, self.clips)
         write_manifest(rows, CLIPS, self.manifest)
         return read_manifest(self.manifest, CLIPS)
 

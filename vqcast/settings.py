@@ -48,7 +48,7 @@ class DirectorySource:
 class KineticsSelection:
     """The segments of Kinetics that are wanted; both its sources read this."""
 
-    annotations: tuple[str, ...]  # files or URLs
+    annotations: tuple[str, ...]  # URLs, or files in data/kinetics
     splits: tuple[str, ...]  # of train, val and test; test is judged on, as val is
     labels: tuple[str, ...] | None  # null: all
     max_per_label: int | None  # segments of one label in one split; null: all
@@ -64,7 +64,7 @@ class KineticsSelection:
 class KineticsArchives:
     """The clips in tar.gz archives, as the CVDF mirror has them."""
 
-    lists: tuple[str, ...]  # files or URLs: the URL of an archive on each line
+    lists: tuple[str, ...]  # URLs, or files in data/kinetics: the URL of an archive on each line
     max_clip_bytes: int  # a larger file in an archive is refused
 
     def __post_init__(self):

@@ -1,6 +1,7 @@
 """The store of downloaded files: named by their content, kept from run to run, never deleted by DVC."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,8 @@ class StoredFile:
 
 
 class Store:
-    """Files as `<first two digits>/<sha256><suffix>`, and which request gave which: `requests/<key>`."""
+    """Files as `<first two digits>/<sha256><suffix>`; which request gave which, as `requests/<key>`; and
+    what else a later run need not find out again, as `notes/<key>`."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -34,6 +36,18 @@ class Store:
         if not stored.is_file() or sha256_file(stored) != stored.stem:
             return None
         return self._describe(stored)
+
+    def remember(self, key: str, note: dict) -> None:
+        """Keep a note for later runs: that something is gone for good, or has been fetched whole."""
+        with appearing(self.folder / "notes" / key) as partial:
+            partial.write_text(json.dumps(note, sort_keys=True))
+
+    def recall(self, key: str) -> dict | None:
+        """The note that an earlier run kept."""
+        try:
+            return json.loads((self.folder / "notes" / key).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def clear(self) -> None:
         """Remove what a killed run left half done; no run may be using the store."""
