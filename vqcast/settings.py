@@ -72,6 +72,24 @@ class KineticsArchives:
 
 
 @dataclass(frozen=True)
+class KineticsUrls:
+    """The segments of videos, each from its own URL, by yt-dlp."""
+
+    url_template: str  # where {id} stands for the video's YouTube id
+    format: str  # which of a video's files, in yt-dlp's terms; one file, and only its pictures are kept
+    cookies: str | None  # a file of cookies, as browsers export them; null: none
+    rate_limit: float  # videos asked for in a second, by all workers together
+    time_limit: float  # seconds for one video before it is given up
+
+    def __post_init__(self):
+        _positive(self, "rate_limit", "time_limit")
+        if not self.url_template.startswith(("http://", "https://")) or "{id}" not in self.url_template:
+            raise SettingsError(
+                f"url_template must be an http or https URL with {{id}} in it, not {self.url_template!r}"
+            )
+
+
+@dataclass(frozen=True)
 class Network:
     """How patient a download is with a server."""
 
@@ -92,10 +110,11 @@ class Download:
     directory: DirectorySource
     kinetics: KineticsSelection
     kinetics_archives: KineticsArchives
+    kinetics_urls: KineticsUrls
     network: Network
 
     def __post_init__(self):
-        _one_of(self, "source", ("sample", "directory", "kinetics-archives"))
+        _one_of(self, "source", ("sample", "directory", "kinetics-archives", "kinetics-urls"))
         _share(self, "max_failed_share")
         if self.source.startswith("kinetics") and not self.kinetics.annotations:
             raise SettingsError("kinetics.annotations names no file, which the source kinetics needs")

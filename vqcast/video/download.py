@@ -52,7 +52,11 @@ def source_of(settings: Download, kinetics: Path, exclusions: Exclusions) -> Sou
         return Sample(settings.sample)
     if settings.source == "directory":
         return Directory(settings.directory)
-    return KineticsArchives(settings, kinetics, exclusions)
+    if settings.source == "kinetics-archives":
+        return KineticsArchives(settings, kinetics, exclusions)
+    from vqcast.video.kinetics_urls import KineticsUrls  # not at the top: others start without yt-dlp
+
+    return KineticsUrls(settings, kinetics, exclusions)
 
 
 def _rows(fetched: Sequence[Fetched]) -> list[dict]:

@@ -62,7 +62,7 @@ def stream(url: str, network: Network) -> Iterator[bytes]:
                 with client.stream("GET", url, headers=_from(position, identity)) as response:
                     if _is_past_the_end(response, position):
                         return
-                    pause = _asked_pause(response)
+                    pause = asked_pause(response)
                     failure = _check_status(response)
                     if failure is None:
                         identity, total, skip = _continued(response, position, identity)
@@ -85,7 +85,7 @@ def stream(url: str, network: Network) -> Iterator[bytes]:
                 raise failure
             if pause is not None and pause > network.max_pause:
                 raise FetchError("rate-limited", f"{failure}; the server asks to come back in {pause:.0f} s")
-            time.sleep(_pause(failures, network) if pause is None else pause)
+            time.sleep(growing_pause(failures, network) if pause is None else pause)
 
 
 class Body(io.RawIOBase):
@@ -159,7 +159,7 @@ def _continued(
     return new, None if span[2] == "*" else int(span[2]), 0
 
 
-def _asked_pause(response: httpx.Response) -> float | None:
+def asked_pause(response: httpx.Response) -> float | None:
     """Seconds that the server asks to wait, as a number or a date in Retry-After."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
@@ -171,7 +171,7 @@ def _asked_pause(response: httpx.Response) -> float | None:
     return max((when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _pause(failures: int, network: Network) -> float:
+def growing_pause(failures: int, network: Network) -> float:
     """Doubles with every failure; never the same for two, who else would all come back at once."""
     return min(network.pause * 2.0 ** (failures - 1), network.max_pause) * random.uniform(0.5, 1.0)
 
