@@ -95,7 +95,7 @@ class KineticsUrls:
         return note["outcome"] != "no-video" or note["yt_dlp"] == yt_dlp_version
 
     def _download(self, url: str, segment: Segment, key: str, store: Store) -> StoredFile:
-        """Fetch a segment in at most `download.network.tries` turns; raises the last FetchError."""
+        """Fetch a segment, in a few turns if need be; raises the last FetchError."""
         pace = Pace(store.folder / "partial" / "pace", self.settings.kinetics_urls.rate_limit)
         failures = 0
         while True:

@@ -83,7 +83,7 @@ class RemoteFile:
         if self.size not in (None, size):
             raise FetchError("network", "the file on the server changes while it is read")
         if size > MOST_BYTES:
-            raise FetchError("no-video", f"the file is larger than {MOST_BYTES} bytes")
+            raise FetchError("refused", f"the file is larger than {MOST_BYTES} bytes")
         self.size = size
         wanted = min(PART, size - start)
         data = b""
@@ -102,7 +102,7 @@ class RemoteFile:
             while data := response.read(PART):
                 self.fetched += len(data)
                 if self.fetched > MOST_BYTES:
-                    raise FetchError("no-video", f"the file is larger than {MOST_BYTES} bytes")
+                    raise FetchError("refused", f"the file is larger than {MOST_BYTES} bytes")
                 file.write(data)
         if stated is not None and stated.isdecimal() and int(stated) != self.fetched:
             raise FetchError("network", "the server ends the connection in mid-file")
