@@ -8,6 +8,7 @@ Nothing in an archive decides where anything is written: a clip is a name in a t
 store names by its content.
 """
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -135,21 +136,28 @@ def clips_of(url: str, settings: Download) -> Iterator[tuple[str, IO[bytes] | Fe
     Instead of the file stands the reason why the clip is refused. What has no clip's name is passed over.
     Raises FetchError where the archive cannot be read on.
     """
+    with (
+        _damage_found(),
+        Body(url, settings.network) as body,
+        gzip.GzipFile(fileobj=body, mode="rb") as packed,
+        _Unpacked(packed, body) as unpacked,
+        tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive,
+    ):
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # of no use in a stream
+            name = NAME.fullmatch(PurePosixPath(member.name).name)
+            if name is not None:
+                refusal = _refusal(member, settings.kinetics_archives.max_clip_bytes)
+                yield name[1], refusal or archive.extractfile(member)
+        while unpacked.read(BLOCK):  # to the checksum at the end
+            pass
+
+
+@contextlib.contextmanager
+def _damage_found() -> Iterator[None]:
+    """Say as a FetchError that an archive cannot be read on; its clips too are read from it as they come."""
     try:
-        with (
-            Body(url, settings.network) as body,
-            gzip.GzipFile(fileobj=body, mode="rb") as packed,
-            _Unpacked(packed, body) as unpacked,
-            tarfile.open(fileobj=unpacked, mode="r|", bufsize=BLOCK, tarinfo=_Header) as archive,
-        ):
-            while (member := archive.next()) is not None:
-                archive.members.clear()  # of no use in a stream
-                name = NAME.fullmatch(PurePosixPath(member.name).name)
-                if name is not None:
-                    refusal = _refusal(member, settings.kinetics_archives.max_clip_bytes)
-                    yield name[1], refusal or archive.extractfile(member)
-            while unpacked.read(BLOCK):  # to the checksum at the end
-                pass
+        yield
     except EOFError:
         raise FetchError("network", "it ends too early") from None
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
@@ -213,7 +221,7 @@ def _take(file: IO[bytes], key: str, store: Store) -> StoredFile | FetchError:
         return stored
     with store.workplace() as folder:
         path = folder / "clip.mp4"
-        with open(path, "wb") as copy:
+        with open(path, "wb") as copy, _damage_found():
             head = file.read(512)
             copy.write(head)
             shutil.copyfileobj(file, copy, BLOCK)

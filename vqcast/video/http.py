@@ -146,7 +146,7 @@ def _continued(
     """What names the reply's content, its whole length, and how many bytes of the reply are known already."""
     headers = response.headers
     new = headers.get("ETag") or headers.get("Last-Modified")
-    if position and new != identity:
+    if position and identity and new and new != identity:
         raise FetchError("network", "it changed on the server while it was fetched")
     if response.status_code != 206:
         length = headers.get("Content-Length", "")

@@ -39,8 +39,7 @@ class Store:
 
     def remember(self, key: str, note: dict) -> None:
         """Keep a note for later runs: that something is gone for good, or has been fetched whole."""
-        with appearing(self.folder / "notes" / key) as partial:
-            partial.write_text(json.dumps(note, sort_keys=True))
+        self._note(self.folder / "notes" / key, json.dumps(note, sort_keys=True))
 
     def recall(self, key: str) -> dict | None:
         """The note that an earlier run kept."""
@@ -64,8 +63,7 @@ class Store:
         """Take over a finished file, and remember that request `key` gave it."""
         stored = self._place(sha256_file(path), suffix)
         os.replace(path, stored)
-        with appearing(self.folder / "requests" / key) as note:
-            note.write_text(stored.relative_to(self.folder).as_posix())
+        self._note(self.folder / "requests" / key, stored.relative_to(self.folder).as_posix())
         return self._describe(stored)
 
     def link_in(self, path: Path) -> StoredFile:
@@ -79,6 +77,13 @@ class Store:
                 except OSError:
                     shutil.copyfile(path, partial)
         return self._describe(stored)
+
+    def _note(self, path: Path, text: str) -> None:
+        """Write a small file in one go; what a killed run leaves of it is cleared away."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.workplace() as folder:
+            (folder / "note").write_text(text)
+            os.replace(folder / "note", path)
 
     def _place(self, sha256: str, suffix: str) -> Path:
         plain = suffix.lower() if re.fullmatch(r"\.\w{1,8}", suffix, re.ASCII) else ""
