@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from vqcast.errors import TransientError, VqcastError
 from vqcast.settings import KineticsSelection, Network
 from vqcast.video.exclusions import Exclusions
 from vqcast.video.kinetics_urls import SEGMENTS_PER_REQUEST, KineticsUrls
-from vqcast.video.pace import REFUSALS_IN_A_ROW, Pace
+from vqcast.video.pace import FAILURES_IN_A_ROW, Pace
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 IDS = [f"-{number:09d}_" for number in range(40)]
@@ -236,7 +237,24 @@ def test_server_that_refuses_everything_is_soon_asked_no_more(place, site):
         site.put(f"/{name}.mp4", Reply(status=429))
     with pytest.raises(TransientError, match="none of the 40 videos can be had"):
         place.download(from_urls(site, tries=2))
-    assert len(site.asked) == 2 * REFUSALS_IN_A_ROW
+    assert len(site.asked) == 2 * FAILURES_IN_A_ROW
+
+
+def test_server_that_cannot_be_reached_is_soon_given_up_for_this_run(place, site):
+    annotate(place, *(f"a,{name},1,5,val" for name in IDS))
+    sentence = rf"35 x not asked for: this befell many videos in a row \('{IDS[5]}"
+    with socket.socket() as deaf, pytest.raises(TransientError, match=sentence):
+        deaf.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{deaf.getsockname()[1]}/{{id}}.mp4"
+        place.download(from_urls(site, url_template=nowhere))
+
+
+def test_videos_that_fail_each_for_itself_stop_nobody(place, site, content):
+    annotate(place, *(f"a,{name},1,5,val" for name in IDS[:9]))
+    for name in IDS[:8]:
+        site.put(f"/{name}.mp4", Reply(status=500))
+    site.put(f"/{IDS[8]}.mp4", Reply(content))
+    assert place.download(from_urls(site, tries=1))[8]["outcome"] == "ok"
 
 
 def test_rate_limit_is_kept_by_all_workers_together(place, site, content, monkeypatch):
@@ -253,10 +271,10 @@ def test_rate_limit_is_kept_by_all_workers_together(place, site, content, monkey
 
 def test_pause_that_one_worker_is_told_holds_for_all(tmp_path):
     paces = [Pace(tmp_path / "pace", 1000.0) for _ in range(2)]
-    assert paces[0].take_turn()
+    assert paces[0].take_turn() is None
     paces[0].pause(0.5)
     start = time.time()
-    assert paces[1].take_turn()
+    assert paces[1].take_turn() is None
     assert time.time() - start >= 0.4
 
 
@@ -266,7 +284,7 @@ def test_worker_that_dies_with_the_file_of_turns_locked_holds_up_nobody(tmp_path
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert Pace(tmp_path / "pace", 1000.0).take_turn()
+    assert Pace(tmp_path / "pace", 1000.0).take_turn() is None
 
 
 def _die_in_turn(path):

@@ -99,6 +99,14 @@ def test_server_without_ranges_gives_the_same_section(site, fetch, content):
     assert with_ranges == without
 
 
+def test_turned_video_stays_turned(site, fetch, tmp_path):
+    make_video(tmp_path / "plain.mp4", frames=100, size="96x64")
+    turned = tmp_path / "turned.mp4"
+    run_ffmpeg("-display_rotation", "90", "-i", str(tmp_path / "plain.mp4"), "-c", "copy", str(turned))
+    path = fetch(site.put("/a.mp4", Reply(turned.read_bytes())), 1.0, 3.0)
+    assert ffmpeg.probe(path, 30.0) == ffmpeg.Stream(RATE, 64, 96)
+
+
 def test_sound_and_names_are_left_out(site, fetch, content):
     path = fetch(site.put("/a.mp4", Reply(content)))
     assert b"soun" not in path.read_bytes()

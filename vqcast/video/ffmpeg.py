@@ -136,8 +136,8 @@ def copy_section(url: str, path: Path, start: float, seconds: float, time_limit:
     ]
     result = _run(arguments, os.devnull, time_limit)
     if result.returncode:
-        raise Undecodable(_last_error(result))
-    return _first_line(result)
+        raise Undecodable(_last_error(result).replace(url, "the file"))  # another URL in every run
+    return _first_line(result).replace(url, "the file")
 
 
 def decodable_seconds(path: str | Path, time_limit: float) -> float:

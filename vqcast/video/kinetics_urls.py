@@ -21,7 +21,7 @@ from vqcast.video.http import growing_pause
 from vqcast.video.kinetics import plan_segments, video_of
 from vqcast.video.outcomes import TRANSIENT
 from vqcast.video.pace import Pace
-from vqcast.video.refusals import Refusal
+from vqcast.video.refusals import Refusal, Unreachable
 from vqcast.video.sections import TimeIsUp, fetch_section, limited, open_client
 from vqcast.video.sources import Fetched, FetchError
 from vqcast.video.store import Store, StoredFile
@@ -99,17 +99,18 @@ class KineticsUrls:
         pace = Pace(store.folder / "partial" / "pace", self.settings.kinetics_urls.rate_limit)
         failures = 0
         while True:
-            if not pace.take_turn():
-                raise FetchError("rate-limited", "not asked for, since the server refused many in a row")
+            if (outcome := pace.take_turn()) is not None:
+                raise FetchError(outcome, "not asked for: this befell many videos in a row")
             try:
                 stored = self._fetch_once(url, segment, key, store)
             except FetchError as error:
                 failures += 1
                 if error.outcome in TRANSIENT and self._wait(error, failures, pace):
                     continue
-                pace.count(refused=error.outcome == "rate-limited")
+                common = error.outcome == "rate-limited" or isinstance(error, Unreachable)
+                pace.count(error.outcome if common else None)
                 raise
-            pace.count(refused=False)
+            pace.count(None)
             return stored
 
     def _fetch_once(self, url: str, segment: Segment, key: str, store: Store) -> StoredFile:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-REFUSALS_IN_A_ROW = 5  # videos that a server refuses to everybody before nobody asks any more
+FAILURES_IN_A_ROW = 5  # videos for which there was no talking to the server, before nobody tries any more
 
 
 class Pace:
-    """Turns, in a file that all workers share: when the next one is, and how often the server refused.
+    """Turns, in a file that all workers share: when the next one is, and how the last videos ended.
 
     It lies among what a new run clears away.
     """
@@ -20,16 +20,16 @@ class Pace:
         self.path = path
         self.per_second = per_second
 
-    def take_turn(self) -> bool:
-        """Wait for a turn; False: the server refuses everything, and nobody asks it any more in this run."""
+    def take_turn(self) -> str | None:
+        """Wait for a turn. Not None: the outcome of so many videos that nobody is to try in this run."""
         while True:
             with self._state() as state:
                 now = time.time()
-                if state["refused"] >= REFUSALS_IN_A_ROW:
-                    return False
+                if len(state["failed"]) >= FAILURES_IN_A_ROW:
+                    return state["failed"][-1]
                 if state["next"] <= now:
                     state["next"] = now + 1 / self.per_second
-                    return True
+                    return None
                 wait = state["next"] - now
             time.sleep(min(wait, 1.0))  # not all of it: another worker may put the next turn off
 
@@ -38,10 +38,10 @@ class Pace:
         with self._state() as state:
             state["next"] = max(state["next"], time.time() + seconds)
 
-    def count(self, refused: bool) -> None:
-        """Say how a video ended: refused as any other would have been, or not."""
+    def count(self, outcome: str | None) -> None:
+        """Say how a video ended: by an outcome that any other would have had, or, None, by its own."""
         with self._state() as state:
-            state["refused"] = state["refused"] + 1 if refused else 0
+            state["failed"] = [] if outcome is None else [*state["failed"], outcome]
 
     @contextlib.contextmanager
     def _state(self) -> Iterator[dict]:
@@ -49,7 +49,7 @@ class Pace:
         with open(self.path, "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # a worker that dies gives it up
             file.seek(0)
-            state = json.loads(file.read() or '{"next": 0.0, "refused": 0}')
+            state = json.loads(file.read() or '{"next": 0.0, "failed": []}')
             yield state
             file.truncate(0)  # what is written goes to the end, wherever the last read was
             file.write(json.dumps(state))

@@ -31,7 +31,10 @@ WORDING = [
 ]
 # Any other is taken for a fault; so is 403, which YouTube sends to whom it throttles.
 STATUSES = {401: "private", 404: "removed", 410: "removed", 429: "rate-limited", 451: "region"}
-KINDS = {TransportError: "network", GeoRestrictedError: "region"}
+
+
+class Unreachable(FetchError):
+    """There is no talking to the server, about this video or any other."""
 
 
 class Refusal(FetchError):
@@ -48,11 +51,12 @@ def refusal(error: Exception) -> FetchError:
     for cause in _causes(error):
         if isinstance(cause, HTTPError):
             return Refusal(cause)
+        if isinstance(cause, TransportError | OSError):
+            return Unreachable("network", reason)
+        if isinstance(cause, GeoRestrictedError):
+            return FetchError("region", reason)
         if isinstance(cause, UnsupportedError):  # whose text is the URL
             return FetchError("no-video", "yt-dlp finds no video on the page")
-        for kind, outcome in KINDS.items():
-            if isinstance(cause, kind):
-                return FetchError(outcome, reason)
     if not isinstance(error, DownloadError):  # a fault of yt-dlp, whose text may hold anything
         return FetchError("no-video", f"yt-dlp fails: {type(error).__name__}: {reason}")
     text = reason.lower().replace("’", "'")

@@ -16,7 +16,7 @@ from pathlib import Path
 from socket import SO_SNDBUF, SOL_SOCKET
 
 from yt_dlp import YoutubeDL
-from yt_dlp.networking import Request
+from yt_dlp.networking import Request, Response
 from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import YoutubeDLError
 
@@ -36,7 +36,6 @@ class RemoteFile:
         self.url = url
         self.headers = headers
         self.folder = folder
-        self.fetched = 0  # bytes
         self.size = None
         self.whole = None  # path of the whole file, if the server cannot give parts
         self.failure = None
@@ -79,7 +78,7 @@ class RemoteFile:
             raise refusal(error) from None
         return self._fetch(number)
 
-    def _read_part(self, response, start: int, size: int) -> bytes:
+    def _read_part(self, response: Response, start: int, size: int) -> bytes:
         if self.size not in (None, size):
             raise FetchError("network", "the file on the server changes while it is read")
         if size > MOST_BYTES:
@@ -89,26 +88,25 @@ class RemoteFile:
         data = b""
         while len(data) < wanted and (more := response.read(wanted - len(data))):
             data += more
-        self.fetched += len(data)
         if len(data) < wanted:
             raise FetchError("network", "the server ends the connection in mid-file")
         return data
 
-    def _read_whole(self, response) -> None:
+    def _read_whole(self, response: Response) -> None:
         stated = response.headers.get("Content-Length")
-        self.fetched = 0
+        size = 0
         path = self.folder / "whole"
         with open(path, "wb") as file:
             while data := response.read(PART):
-                self.fetched += len(data)
-                if self.fetched > MOST_BYTES:
+                size += len(data)
+                if size > MOST_BYTES:
                     raise FetchError("refused", f"the file is larger than {MOST_BYTES} bytes")
                 file.write(data)
-        if stated is not None and stated.isdecimal() and int(stated) != self.fetched:
+        if stated is not None and stated.isdecimal() and int(stated) != size:
             raise FetchError("network", "the server ends the connection in mid-file")
-        if not self.fetched:
+        if not size:
             raise FetchError("network", "the server sends an empty file")
-        self.size, self.whole = self.fetched, path
+        self.size, self.whole = size, path
 
 
 @contextlib.contextmanager

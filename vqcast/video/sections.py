@@ -74,9 +74,8 @@ def fetch_section(
             complaint = ffmpeg.copy_section(local, path, start, end - start, time_limit)
         if file.failure is not None:  # to ffmpeg it was the end of the file
             raise file.failure
-        seconds = ffmpeg.decodable_seconds(
-            path, time_limit / 4
-        )  # a video made to hang is none of the network
+        # In less time than there is for all: a video that hangs ffmpeg is damaged, not slow to come.
+        seconds = ffmpeg.decodable_seconds(path, time_limit / 4)
     except ffmpeg.Undecodable as error:
         raise file.failure or FetchError("corrupt", str(error)) from None
     if seconds < end - start - SLACK:
@@ -97,10 +96,7 @@ def _find(yt_dlp: YoutubeDL, url: str) -> dict:
         raise FetchError("no-video", "it is a live event")
     if "requested_formats" in found:
         raise FetchError("no-video", "download.kinetics_urls.format asks for several files to be merged")
-    if found.get("protocol") not in ("http", "https") or urlsplit(found["url"]).scheme not in (
-        "http",
-        "https",
-    ):
+    if not {found.get("protocol"), urlsplit(found["url"]).scheme} <= {"http", "https"}:
         raise FetchError("no-video", f"the video is no single file, but comes by {found.get('protocol')}")
     return found
 
