@@ -21,6 +21,7 @@ from vqcast.errors import TransientError, VqcastError
 from vqcast.settings import KineticsSelection, Network
 from vqcast.video.exclusions import Exclusions
 from vqcast.video.kinetics_urls import SEGMENTS_PER_REQUEST, KineticsUrls
+from vqcast.video.manifest import RAW, read_manifest
 from vqcast.video.pace import FAILURES_IN_A_ROW, Pace
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
@@ -395,6 +396,40 @@ def test_genuine_annotation_file_of_which_most_videos_are_gone(place, site, cont
     assert len(asked) == 4
     for row in asked:  # some of Kinetics' segments begin after ten minutes
         assert row["outcome"] == ("ok" if int(row["video"][-6:]) <= 600 else "too-short")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, and a function that says how large that is."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def resize(size, *how):
+        command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *how]), "tmpfs", str(folder)]
+        return subprocess.run(command, capture_output=True).returncode == 0
+
+    if not resize("80k"):
+        pytest.skip("a tmpfs cannot be mounted here")
+    yield folder, lambda size: resize(size, "remount")
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_stops_the_download_which_goes_on_when_there_is_room(small_disk, site, content):
+    folder, resize = small_disk
+    place = Workspace(folder / "work")
+    place.kinetics.mkdir()
+    annotate(place, *(f"a,{name},{start},{start + 4},val" for start, name in enumerate(IDS[:8])))
+    for name in IDS[:8]:
+        site.put(f"/{name}.mp4", Reply(content))
+    process = start_stage(place.folder, from_urls(site), 2)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "download: the disk is full" in errors
+    assert "Traceback" not in errors
+    assert resize("20m")
+    process = start_stage(place.folder, from_urls(site), 2)
+    assert process.communicate(timeout=60) and process.returncode == 0
+    assert {row["outcome"] for row in read_manifest(place.raw, RAW)} == {"ok"}
 
 
 def start_stage(folder, settings, workers):
