@@ -34,6 +34,14 @@ NAME = re.compile(r"([\w-]{11}_\d{6}_\d{6})\.mp4", re.ASCII)  # of a clip in an 
 LARGEST_EXPANSION = 16  # bytes unpacked for one packed; videos hardly shrink when they are packed
 FREE_EXPANSION = 1 << 26  # bytes that may be unpacked before that counts
 BLOCK = 1 << 18  # bytes read at once
+LONGEST_NAME = 1 << 20  # bytes, with what else stands before a member
+NAME_TYPES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 class KineticsArchives:
@@ -165,7 +173,14 @@ def _damage_found() -> Iterator[None]:
 
 
 class _Header(tarfile.TarInfo):
-    """tarfile takes a damaged header, except the first, for the archive's end."""
+    """tarfile takes damage past the first header for the archive's end, and reads names of any length."""
+
+    @classmethod
+    def frombuf(cls, buffer: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        header = super().frombuf(buffer, encoding, errors)
+        if header.type in NAME_TYPES and header.size > LONGEST_NAME:
+            raise FetchError("refused", f"it holds a name of {header.size} bytes")
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
