@@ -75,6 +75,12 @@ def running() -> Iterator[Site]:
                 self.send_header("Content-Range", f"bytes */{len(reply.body)}")
                 self.end_headers()
                 return
+            body = reply.body[start:stop]
+            for limit in (reply.cut_after, reply.stall_after):
+                if limit is not None:
+                    body = body[: max(limit - start, 0)]
+            # Before the reply: the test may look as soon as its client has that.
+            site.asked.append(Asked(self.path, span, self.headers.get("Cookie"), time.time(), len(body)))
             self.send_response(206 if partial else reply.status)
             if partial:
                 self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(reply.body)}")
@@ -86,11 +92,6 @@ def running() -> Iterator[Site]:
             }.items():
                 self.send_header(name, value)
             self.end_headers()
-            body = reply.body[start:stop]
-            for limit in (reply.cut_after, reply.stall_after):
-                if limit is not None:
-                    body = body[: max(limit - start, 0)]
-            site.asked.append(Asked(self.path, span, self.headers.get("Cookie"), time.time(), len(body)))
             if reply.drip:
                 for byte in body:
                     if site.closing.wait(reply.drip):
