@@ -19,11 +19,13 @@ def make_clips(folder: Path, preset: str, download: dict) -> tuple[Path, Path]:
     for key, value in download.items():
         document["download"][key] = document["download"][key] | value if isinstance(value, dict) else value
     (folder / "params.yaml").write_text(yaml.safe_dump(document))
+    exclude = ROOT / "data/exclude.csv"
     shards, manifest = folder / "clips", folder / "clips.parquet"
     for arguments in (
-        ["stages.download", "--store", "raw", "--out", "raw.parquet"],
-        ["stages.clip", "--raw", "raw.parquet", "--store", "raw", "--out", shards, "--manifest", manifest],
+        ["stages.download", "--kinetics", ROOT / "data/kinetics", "--out", "raw.parquet"],
+        ["stages.clip", "--raw", "raw.parquet", "--out", shards, "--manifest", manifest],
     ):
+        arguments += ["--store", "raw", "--exclude", exclude]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, "-m", *arguments], cwd=folder, env=environment, check=True)
     return shards, manifest

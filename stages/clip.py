@@ -6,6 +6,7 @@ from vqcast.files import clear_scratch, open_scratch
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.video.clips import make_clips
+from vqcast.video.exclusions import read_exclusions
 from vqcast.video.manifest import CLIPS, write_manifest
 
 
@@ -13,13 +14,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.clip", description=__doc__)
     parser.add_argument("--raw", required=True, help="table of the downloaded videos")
     parser.add_argument("--store", required=True, help="folder of the downloaded files")
+    parser.add_argument("--exclude", required=True, help="table of the videos to leave out: id, reason, date")
     parser.add_argument("--out", required=True, help="folder of shards to write")
     parser.add_argument("--manifest", required=True, help="table to write: a row a clip, rejected ones too")
     arguments = parser.parse_args()
     settings = load_settings()
-    scratch = open_scratch("clip", [settings.clip, settings.window], [arguments.raw])
+    scratch = open_scratch("clip", [settings.clip, settings.window], [arguments.raw, arguments.exclude])
     rows = make_clips(
-        settings.clip, settings.window.frames, arguments.raw, arguments.store, scratch, arguments.out
+        settings.clip,
+        settings.window.frames,
+        arguments.raw,
+        arguments.store,
+        read_exclusions(arguments.exclude),
+        scratch,
+        arguments.out,
     )
     write_manifest(rows, CLIPS, arguments.manifest)
     clear_scratch("clip")

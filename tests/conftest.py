@@ -1,4 +1,4 @@
-"""What the tests share: a quiet environment with few threads, and the folder of real videos."""
+"""What the tests share: a quiet environment with few threads, and the folders of real data."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,17 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
     """The folder of real videos, `<label>/<file>` and `videos.csv`, that VQCAST_REAL_VIDEOS names."""
-    folder = os.environ.get("VQCAST_REAL_VIDEOS")
+    return _folder("VQCAST_REAL_VIDEOS", "real videos")
+
+
+@pytest.fixture(scope="session")
+def kinetics() -> Path:
+    """The folder of genuine annotation files that VQCAST_KINETICS names."""
+    return _folder("VQCAST_KINETICS", "annotation files of Kinetics")
+
+
+def _folder(variable: str, content: str) -> Path:
+    folder = os.environ.get(variable)
     if not folder:
-        pytest.skip("VQCAST_REAL_VIDEOS names no folder of real videos")
+        pytest.skip(f"{variable} names no folder of {content}")
     return (ROOT / folder).resolve(strict=True)

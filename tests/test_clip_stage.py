@@ -181,7 +181,8 @@ def start_stages(folder):
     settings["download"]["sample"] = {"train_videos": 30, "val_videos": 4, "frames": 20, "seed": 0}
     settings["clip"] |= {"size": 64, "seconds": 10.0, "clips_per_shard": 9}
     settings["window"] = {"frames": 16, "given": 4, "stride": 16}
-    folder.mkdir(parents=True)
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/exclude.csv").write_text("id,reason,date\n")
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
 
     def start(stage, *arguments, workers="2"):
@@ -194,13 +195,25 @@ def start_stages(folder):
     return start
 
 
-DOWNLOAD = ("download", "--store", "data/raw", "--out", "data/raw.parquet")
+DOWNLOAD = (
+    "download",
+    "--kinetics",
+    "data/kinetics",
+    "--store",
+    "data/raw",
+    "--exclude",
+    "data/exclude.csv",
+    "--out",
+    "data/raw.parquet",
+)
 CLIP = (
     "clip",
     "--raw",
     "data/raw.parquet",
     "--store",
     "data/raw",
+    "--exclude",
+    "data/exclude.csv",
     "--out",
     "data/clips",
     "--manifest",

@@ -99,12 +99,13 @@ def test_git_ignores_every_output_by_a_committed_entry(path):
     assert f"/{Path(path).name}" in entries
 
 
-def test_git_keeps_the_folder_for_own_videos_and_ignores_what_is_put_there():
+@pytest.mark.parametrize("folder", ["videos", "kinetics"])
+def test_git_keeps_the_folders_for_own_files_and_ignores_what_is_put_there(folder):
     def ignored(path: str) -> bool:
         return subprocess.run(["git", "check-ignore", "--quiet", path], cwd=ROOT).returncode == 0
 
-    assert ignored("data/videos/cats/tom.mp4")
-    assert not ignored("data/videos/README.md")
+    assert ignored(f"data/{folder}/cats/tom.mp4")
+    assert not ignored(f"data/{folder}/README.md")
 
 
 def test_the_lock_pins_every_direct_requirement_within_its_range():

@@ -97,6 +97,8 @@ def test_missing_section_is_named(tmp_path):
         ("vqvae.first_stride", [4, 4], "vqvae.first_stride must be a list of 3 numbers, not [4, 4]"),
         ("vqvae.first_stride", [2, 4, "4"], "vqvae.first_stride must be a whole number, not '4'"),
         ("window", 16, "window must be a mapping of parameters"),
+        ("download.kinetics.splits", "val", "download.kinetics.splits must be a list, not 'val'"),
+        ("download.kinetics.labels", ["a", 1], "download.kinetics.labels must be a text, not 1"),
     ],
 )
 def test_wrong_type_is_said_with_key_and_value(tmp_path, key, value, said):
@@ -110,6 +112,14 @@ def test_wrong_type_is_said_with_key_and_value(tmp_path, key, value, said):
         ("download.max_failed_share", 1.5),
         ("download.sample.train_videos", 0),
         ("download.directory.val_share", -0.1),
+        ("download.kinetics_urls.url_template", "https://www.youtube.com/watch?v="),
+        ("download.kinetics_urls.url_template", "file:///videos/{id}.mp4"),
+        ("download.kinetics_urls.rate_limit", 0),
+        ("download.kinetics_urls.time_limit", -1),
+        ("download.kinetics.splits", ["train", "dev"]),
+        ("download.kinetics.max_per_label", 0),
+        ("download.kinetics_archives.max_clip_bytes", 0),
+        ("download.network.tries", 0),
         ("clip.size", -64),
         ("clip.fps", 0),
         ("clip.crf", 52),
@@ -153,6 +163,17 @@ def test_value_out_of_range_is_said_with_its_section_and_key(tmp_path, key, valu
 )
 def test_sizes_that_do_not_fit_each_other_are_said(tmp_path, key, value, said):
     assert said in refusal(tmp_path, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("download.kinetics.annotations", "download: kinetics.annotations names no file"),
+        ("download.kinetics_archives.lists", "download: kinetics_archives.lists names no list"),
+    ],
+)
+def test_source_that_lacks_what_it_reads_is_said(tmp_path, key, said):
+    assert said in refusal(tmp_path, **{"download.source": "kinetics-archives", key: []})
 
 
 def test_file_that_is_not_there_is_named(tmp_path):

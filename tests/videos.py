@@ -5,15 +5,18 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Window
+from tests.conftest import ROOT
+from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Window, load_settings
 from vqcast.video import ffmpeg
 from vqcast.video.clips import make_clips
 from vqcast.video.download import download
+from vqcast.video.exclusions import read_exclusions
 from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
 
 CLIP = Clip(
     size=32, fps=None, seconds=10.0, gop=8, crf=10, clips_per_shard=3, max_rejected_share=1.0, time_limit=30.0
 )
+DOWNLOAD = load_settings(ROOT / "params.yaml").download  # what a source does not read stays as it is
 WINDOW = Window(frames=16, given=4, stride=16)
 
 
@@ -37,21 +40,17 @@ def run_ffmpeg(*arguments: str) -> None:
 
 
 def from_folder(root: Path, val_share: float = 0.5, max_failed_share: float = 1.0) -> Download:
-    return Download(
+    return dataclasses.replace(
+        DOWNLOAD,
         source="directory",
         max_failed_share=max_failed_share,
-        sample=SampleSource(1, 1, 20, 0),
         directory=DirectorySource(str(root), val_share),
     )
 
 
 def from_sample(train_videos: int = 6, val_videos: int = 2, seed: int = 0) -> Download:
-    return Download(
-        source="sample",
-        max_failed_share=0.0,
-        sample=SampleSource(train_videos, val_videos, 20, seed),
-        directory=DirectorySource("unused", 0.5),
-    )
+    sample = SampleSource(train_videos, val_videos, 20, seed)
+    return dataclasses.replace(DOWNLOAD, source="sample", max_failed_share=0.0, sample=sample)
 
 
 class Workspace:
@@ -62,15 +61,19 @@ class Workspace:
         self.store, self.raw = folder / "raw", folder / "raw.parquet"
         self.clips, self.manifest = folder / "clips", folder / "clips.parquet"
         self.scratch = folder / "scratch"
+        self.kinetics, self.exclude = folder / "kinetics", folder / "exclude.csv"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.exclude.write_text("id,reason,date\n")
 
     def download(self, settings: Download) -> list[dict]:
-        download(settings, self.store, self.raw)
+        download(settings, self.kinetics, self.store, self.exclude, self.raw)
         return read_manifest(self.raw, RAW)
 
     def clip(self, least_frames: int = WINDOW.frames, **settings) -> list[dict]:
         self.scratch.mkdir(parents=True, exist_ok=True)
         changed = dataclasses.replace(CLIP, **settings)
-        rows = make_clips(changed, least_frames, self.raw, self.store, self.scratch, self.clips)
+        exclusions = read_exclusions(self.exclude)
+        rows = make_clips(changed, least_frames, self.raw, self.store, exclusions, self.scratch, self.clips)
         write_manifest(rows, CLIPS, self.manifest)
         return read_manifest(self.manifest, CLIPS)
 

@@ -6,3 +6,7 @@ class VqcastError(Exception):
 
     Stages turn it into that sentence on stderr and exit code 1; no traceback is shown.
     """
+
+
+class TransientError(VqcastError):
+    """The same, for what may pass by itself, such as a network that is down: exit code 75."""

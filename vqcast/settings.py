@@ -45,15 +45,81 @@ class DirectorySource:
 
 
 @dataclass(frozen=True)
+class KineticsSelection:
+    """The segments of Kinetics that are wanted; both its sources read this."""
+
+    annotations: tuple[str, ...]  # URLs, or files in data/kinetics
+    splits: tuple[str, ...]  # of train, val and test; test is judged on, as val is
+    labels: tuple[str, ...] | None  # null: all
+    max_per_label: int | None  # segments of one label in one split; null: all
+
+    def __post_init__(self):
+        if not set(self.splits) <= {"train", "val", "test"}:
+            raise SettingsError(f"splits must be of train, val and test, not {list(self.splits)}")
+        if self.max_per_label is not None:
+            _positive(self, "max_per_label")
+
+
+@dataclass(frozen=True)
+class KineticsArchives:
+    """The clips in tar.gz archives, as the CVDF mirror has them."""
+
+    lists: tuple[str, ...]  # URLs, or files in data/kinetics: the URL of an archive on each line
+    max_clip_bytes: int  # a larger file in an archive is refused
+
+    def __post_init__(self):
+        _positive(self, "max_clip_bytes")
+
+
+@dataclass(frozen=True)
+class KineticsUrls:
+    """The segments of videos, each from its own URL, by yt-dlp."""
+
+    url_template: str  # where {id} stands for the video's YouTube id
+    format: str  # which of a video's files, in yt-dlp's terms; one file, and only its pictures are kept
+    cookies: str | None  # a file of cookies, as browsers export them; null: none
+    rate_limit: float  # videos asked for in a second, by all workers together
+    time_limit: float  # seconds for one video before it is given up
+
+    def __post_init__(self):
+        _positive(self, "rate_limit", "time_limit")
+        if not self.url_template.startswith(("http://", "https://")) or "{id}" not in self.url_template:
+            raise SettingsError(
+                f"url_template must be an http or https URL with {{id}} in it, not {self.url_template!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Network:
+    """How patient a download is with a server."""
+
+    timeout: float  # seconds without a byte before a connection is given up
+    tries: int  # in a row that bring no byte
+    pause: float  # seconds before the second try; doubles with each further one
+    max_pause: float  # a server that asks for more in Retry-After is left for a later run
+
+    def __post_init__(self):
+        _positive(self, "timeout", "tries", "pause", "max_pause")
+
+
+@dataclass(frozen=True)
 class Download:
     source: str
     max_failed_share: float  # more failed videos than this stop the stage
     sample: SampleSource
     directory: DirectorySource
+    kinetics: KineticsSelection
+    kinetics_archives: KineticsArchives
+    kinetics_urls: KineticsUrls
+    network: Network
 
     def __post_init__(self):
-        _one_of(self, "source", ("sample", "directory"))
+        _one_of(self, "source", ("sample", "directory", "kinetics-archives", "kinetics-urls"))
         _share(self, "max_failed_share")
+        if self.source.startswith("kinetics") and not self.kinetics.annotations:
+            raise SettingsError("kinetics.annotations names no file, which the source kinetics needs")
+        if self.source == "kinetics-archives" and not self.kinetics_archives.lists:
+            raise SettingsError("kinetics_archives.lists names no list of archives")
 
 
 @dataclass(frozen=True)
@@ -354,6 +420,10 @@ def _convert(hint: object, value: object, key: str):
         return None if value is None else _convert(typing.get_args(hint)[0], value, key)
     if typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
+        if kinds[1:] == (...,):
+            if not isinstance(value, list):
+                raise SettingsError(f"{key} must be a list, not {value!r}")
+            return tuple(_convert(kinds[0], item, key) for item in value)
         if not isinstance(value, list) or len(value) != len(kinds):
             raise SettingsError(f"{key} must be a list of {len(kinds)} numbers, not {value!r}")
         return tuple(_convert(kind, item, key) for kind, item in zip(kinds, value, strict=True))

@@ -1,21 +1,26 @@
 """What every stage's command line has in common."""
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from vqcast.errors import VqcastError
+from vqcast.errors import TransientError, VqcastError
 from vqcast.lifeline import die_with_parent
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main`: one sentence and exit code 1 for what a user can mend; never an orphan."""
+    """Run a stage's `main`: one sentence and exit code 1 for what a user can mend, 75 for what
+    may pass by itself; never an orphan."""
     die_with_parent()
     stage = Path(sys.argv[0]).stem
     try:
         main()
+    except TransientError as error:
+        print(f"{stage}: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
     except VqcastError as error:
         sys.exit(f"{stage}: {error}")
     except KeyboardInterrupt:

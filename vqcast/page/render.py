@@ -72,7 +72,7 @@ def _entry(windows: ValidationWindows, shown: Shown) -> dict:
         "rank": shown.rank,
         "psnr": shown.psnr,
         "id": ref.id,
-        "label": ref.label,
+        "label": ref.label or "no label",
         "licence": row["licence"],
         "attribution": row["attribution"],
         "url": _web_address(row["url"]),

@@ -20,6 +20,7 @@ from vqcast.files import appearing, publish_directory, sha256_file
 from vqcast.settings import Clip
 from vqcast.video import ffmpeg
 from vqcast.video.decoding import count_frames
+from vqcast.video.exclusions import Exclusions
 from vqcast.video.manifest import RAW, SPLITS, read_manifest, summary
 from vqcast.video.shards import Shard, write_shard
 
@@ -48,14 +49,25 @@ class Unit:
 
 
 def make_clips(
-    settings: Clip, least_frames: int, raw: str | Path, store: str | Path, scratch: Path, out: str | Path
+    settings: Clip,
+    least_frames: int,
+    raw: str | Path,
+    store: str | Path,
+    exclusions: Exclusions,
+    scratch: Path,
+    out: str | Path,
 ) -> list[dict]:
     """Cut the videos that table `raw` pins in folder `store` into the shards of folder `out`.
 
-    Clips shorter than `least_frames` are rejected. Returns the rows of data/clips.parquet. Raises VqcastError
-    where a file is not the one that was downloaded, or where too many videos yield no clip.
+    Excluded ones are left out. Clips shorter than `least_frames` are rejected. Returns the rows of
+    data/clips.parquet. Raises VqcastError where a file is not the one that was downloaded, or where too many
+    videos yield no clip.
     """
-    videos = [row for row in read_manifest(raw, RAW) if row["status"] == "ok"]
+    videos = [
+        row
+        for row in read_manifest(raw, RAW)
+        if row["status"] == "ok" and exclusions.reason(row["video"]) is None
+    ]
     units = _units(videos, settings, least_frames, Path(store), scratch)
     for _ in run_units(cut_unit, units, "clip"):
         pass

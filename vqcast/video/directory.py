@@ -6,7 +6,7 @@ column `split` (train or val); and, if it likes, `label`, `url`, `licence`, `att
 
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,9 @@ class Directory:
     def fetch(self, request: tuple[Entry, ...], store: Store) -> list[Fetched]:
         return [self._fetch(entry, store) for entry in request]
 
+    def missing(self, fetched: Collection[Fetched]) -> list[Fetched]:
+        return []
+
     def _entry(self, name: str, stated: dict[str, str], present: bool) -> Entry:
         video = Video(
             video=name.encode(errors="surrogateescape").decode(errors="replace"),  # names need not be UTF-8
@@ -63,13 +66,13 @@ class Directory:
 
     def _fetch(self, entry: Entry, store: Store) -> Fetched:
         if entry.path is None:
-            return Fetched(entry.video, None, f"{TABLE} names it, but there is no such file")
+            return Fetched(entry.video, None, "absent", f"{TABLE} names it, but there is no such file")
         try:
             stored = store.link_in(entry.path)
         except PermissionError:
-            return Fetched(entry.video, None, "the file may not be read")
+            return Fetched(entry.video, None, "private", "the file may not be read")
         if entry.sha256 and stored.sha256 != entry.sha256.lower():
-            return Fetched(entry.video, None, f"its SHA-256 is not the one that {TABLE} states")
+            return Fetched(entry.video, None, "corrupt", f"its SHA-256 is not the one that {TABLE} states")
         split = entry.video.split or self._split(stored.sha256)
         return Fetched(dataclasses.replace(entry.video, split=split), stored)
 

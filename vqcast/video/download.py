@@ -1,45 +1,87 @@
 """The download stage: a source's videos in the store, and data/raw.parquet, which pins them."""
 
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from vqcast.errors import VqcastError
+from vqcast.errors import TransientError, VqcastError
 from vqcast.execution import run_units
 from vqcast.settings import Download
+from vqcast.video.archives import KineticsArchives
 from vqcast.video.directory import Directory
+from vqcast.video.exclusions import Exclusions, read_exclusions
 from vqcast.video.manifest import RAW, summary, write_manifest
+from vqcast.video.outcomes import TRANSIENT, shortfall
 from vqcast.video.sample import Sample
 from vqcast.video.sources import Fetched, Source
 from vqcast.video.store import Store
 
 
-def download(settings: Download, store: str | Path, out: str | Path) -> None:
+def download(
+    settings: Download, kinetics: str | Path, store: str | Path, exclude: str | Path, out: str | Path
+) -> None:
     """Fetch every video of the chosen source into folder `store`, and write the table `out`.
 
-    Raises VqcastError where there is no video, or where too many cannot be had.
+    kinetics: folder of the annotation files and lists that are no URLs.
+    exclude: table of the videos that are left out.
+    Says on stderr which videos are not there.
+    Raises VqcastError where there is no video, or where too many cannot be had; TransientError if enough of
+    them may be had later.
     """
-    source = source_of(settings)
+    exclusions = read_exclusions(exclude)
+    source = source_of(settings, Path(kinetics), exclusions)
     requests = source.plan()
     kept = Store(store)
     kept.clear()
-    rows = []
-    for _, fetched in run_units(partial(source.fetch, store=kept), requests, "download"):
-        rows += [_row(item) for item in fetched]
-    rows.sort(key=lambda row: row["video"])
+    fetched: list[Fetched] = []
+    for _, some in run_units(partial(source.fetch, store=kept), requests, "download"):
+        fetched += some
+    fetched += source.missing(fetched)
+    rows = _rows(fetched)
+    _exclude(rows, exclusions)
     _reject_train_copies_of_val(rows)
+    if table := shortfall(rows):
+        print(table, file=sys.stderr)
     _check_failures(rows, settings.max_failed_share)
     write_manifest(rows, RAW, out)
 
 
-def source_of(settings: Download) -> Source:
+def source_of(settings: Download, kinetics: Path, exclusions: Exclusions) -> Source:
     if settings.source == "sample":
         return Sample(settings.sample)
-    return Directory(settings.directory)
+    if settings.source == "directory":
+        return Directory(settings.directory)
+    if settings.source == "kinetics-archives":
+        return KineticsArchives(settings, kinetics, exclusions)
+    from vqcast.video.kinetics_urls import KineticsUrls  # not at the top: others start without yt-dlp
+
+    return KineticsUrls(settings, kinetics, exclusions)
+
+
+def _rows(fetched: Sequence[Fetched]) -> list[dict]:
+    """A row a video, in the order of their ids; of those that came more than once, the best."""
+    rows = [_row(item) for item in fetched if item.video is not None]
+    rows.sort(key=lambda row: (row["video"], row["status"] != "ok", row["url"] or ""))
+    return [
+        row
+        for before, row in zip([None, *rows], rows, strict=False)
+        if not before or before["video"] != row["video"]
+    ]
 
 
 def _row(fetched: Fetched) -> dict:
-    row = {**vars(fetched.video), "status": "ok", "reason": fetched.reason}
-    return row | (vars(fetched.stored) if fetched.stored else {"status": "failed"})
+    row = {**vars(fetched.video), "outcome": fetched.outcome, "reason": fetched.reason}
+    if fetched.stored is not None:
+        return row | {"status": "ok"} | vars(fetched.stored)
+    return row | {"status": "excluded" if fetched.outcome in ("excluded", "held-out") else "failed"}
+
+
+def _exclude(rows: list[dict], exclusions: Exclusions) -> None:
+    for row in rows:
+        reason = exclusions.reason(row["video"])
+        if reason is not None:
+            _leave_out(row, "excluded", reason)
 
 
 def _reject_train_copies_of_val(rows: list[dict]) -> None:
@@ -51,16 +93,25 @@ def _reject_train_copies_of_val(rows: list[dict]) -> None:
     }
     for row in rows:
         if row["status"] == "ok" and row["split"] == "train" and row["sha256"] in val:
-            reason = f"its content is that of {val[row['sha256']]!r}, a validation video"
-            row.update(status="failed", reason=reason, file=None, bytes=None, sha256=None)
+            copied = val[row["sha256"]]
+            _leave_out(row, "held-out", f"its content is that of {copied!r}, a validation video")
+
+
+def _leave_out(row: dict, outcome: str, reason: str) -> None:
+    row.update(status="excluded", outcome=outcome, reason=reason, file=None, bytes=None, sha256=None)
 
 
 def _check_failures(rows: list[dict], max_share: float) -> None:
-    failed = [row for row in rows if row["status"] == "failed"]
-    if len(failed) == len(rows):
-        raise VqcastError(f"none of the {len(rows)} videos can be had: {summary(failed)}")
-    if len(failed) > max_share * len(rows):
-        raise VqcastError(
-            f"{len(failed)} of {len(rows)} videos cannot be had, more than download.max_failed_share "
+    """Count against the limit what failed, not what is left out on purpose."""
+    tried = [row for row in rows if row["status"] != "excluded"]
+    failed = [row for row in tried if row["status"] == "failed"]
+    for_good = [row for row in failed if row["outcome"] not in TRANSIENT]
+    if len(failed) == len(tried):
+        kind = VqcastError if failed == for_good else TransientError
+        raise kind(f"none of the {len(rows)} videos can be had: {summary(failed or rows)}")
+    if len(failed) > max_share * len(tried):
+        kind = VqcastError if len(for_good) > max_share * len(tried) else TransientError
+        raise kind(
+            f"{len(failed)} of {len(tried)} videos cannot be had, more than download.max_failed_share "
             f"({max_share:g}) allows: {summary(failed)}"
         )

@@ -121,6 +121,40 @@ def encode(frames: np.ndarray, rate: int, path: Path, crf: int) -> None:
         raise VqcastError(f"ffmpeg cannot encode {path}: {_last_error(result)}")
 
 
+def copy_section(url: str, path: Path, start: float, seconds: float, time_limit: float) -> str:
+    """Write the video stream of `url`, a server on loopback, from `start` on to `path`, an mp4.
+
+    No frame is encoded anew: packets are copied from the keyframe before `start`, and an edit list leaves out
+    what precedes it. Neither playlists nor any format that can name another file are recognised in what the
+    server sends. Returns what ffmpeg complains of, or "". Raises Undecodable.
+    """
+    arguments = [
+        *("-protocol_whitelist", "http,tcp", "-format_whitelist", "mov,matroska,webm", "-http_proxy", ""),
+        *("-ss", f"{start:.3f}", "-t", f"{seconds:.3f}", "-i", url),
+        *_first_video_stream(),
+        *("-c", "copy", *REPRODUCIBLE, "-f", "mp4", "-y", str(path)),
+    ]
+    result = _run(arguments, os.devnull, time_limit)
+    if result.returncode:
+        raise Undecodable(_last_error(result).replace(url, "the file"))  # another URL in every run
+    return _first_line(result).replace(url, "the file")
+
+
+def decodable_seconds(path: str | Path, time_limit: float) -> float:
+    """How long a video lasts, once each of its frames has been decoded; raises Undecodable."""
+    arguments = [*_reading(), *_first_video_stream(), "-fps_mode", "passthrough", "-f", "framecrc", "-"]
+    result = _run(["-xerror", *arguments], path, time_limit)
+    if result.returncode:
+        raise Undecodable(_last_error(result))
+    text = result.stdout.decode()
+    unit = re.search(r"^#tb 0: (\S+)$", text, re.MULTILINE)
+    frames = re.findall(r"^0, +-?\d+, +(-?\d+), +(\d+),", text, re.MULTILINE)
+    if not frames:
+        return 0.0
+    end = max(int(time) + int(duration) for time, duration in frames)
+    return float((end - min(int(time) for time, _ in frames)) * Fraction(unit[1]))
+
+
 def _reading() -> list[str]:
     return ["-protocol_whitelist", "fd", "-i", "fd:"]
 
@@ -176,6 +210,11 @@ def _last_error(result: subprocess.CompletedProcess) -> str:
         return ""
     if result.returncode < 0:
         return f"ffmpeg crashed with {signal.Signals(-result.returncode).name}"
+    return _first_line(result) or f"ffmpeg ended with code {result.returncode}"
+
+
+def _first_line(result: subprocess.CompletedProcess) -> str:
+    """The first complaint, without the addresses before it; "" if there is none."""
     lines = result.stderr.decode(errors="replace").splitlines()
     lines = [re.sub(r"^(\[[^\]]*\] )+", "", line).strip() for line in lines]
-    return next((line for line in lines if line), f"ffmpeg ended with code {result.returncode}")
+    return next((line for line in lines if line), "")

@@ -20,12 +20,13 @@ RAW = pa.schema(
         ("url", pa.string()),  # null: never had one
         ("licence", pa.string()),
         ("attribution", pa.string()),
-        ("file", pa.string()),  # relative to the store; null if failed
+        ("file", pa.string()),  # relative to the store; null unless ok
         ("bytes", pa.int64()),
         ("sha256", pa.string()),
         ("start", pa.float64()),  # seconds; null: from the beginning
         ("end", pa.float64()),  # seconds; null: to the end
-        ("status", pa.string()),  # ok | failed
+        ("status", pa.string()),  # ok | failed | excluded
+        ("outcome", pa.string()),  # one of vqcast/video/outcomes.py
         ("reason", pa.string()),  # null if ok
     ]
 )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,9 @@ class Sample:
                     stored = store.move_in(path, ".mp4", drawing.key)
             fetched.append(Fetched(drawing.video, stored))
         return fetched
+
+    def missing(self, fetched: Collection[Fetched]) -> list[Fetched]:
+        return []
 
 
 def draw(drawing: Drawing) -> np.ndarray:

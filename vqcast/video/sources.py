@@ -1,6 +1,6 @@
 """What a source of videos is, and which ones there are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,7 +8,15 @@ from vqcast.video.store import Store, StoredFile
 
 
 class FetchError(Exception):
-    """One video cannot be had; its text is the reason in the video's row."""
+    """A video, or all that a request holds, cannot be had; its text is the reason in the row."""
+
+    def __init__(self, outcome: str, reason: str):
+        super().__init__(outcome, reason)  # both, so that it can be pickled
+        self.outcome = outcome  # one of vqcast/video/outcomes.py
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,12 @@ class Video:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A video, and either its file in the store or the reason why there is none."""
+    """A video, and either its file in the store or why there is none."""
 
-    video: Video
+    video: Video | None  # None: the request failed as a whole, and which videos it holds is not known
     stored: StoredFile | None
-    reason: str | None = None
+    outcome: str = "ok"  # one of vqcast/video/outcomes.py
+    reason: str | None = None  # None if ok
 
 
 class Source(Protocol):
@@ -47,4 +56,8 @@ class Source(Protocol):
 
     def fetch(self, request: object, store: Store) -> list[Fetched]:
         """Bring the request's files into `store`: one Fetched a video, failed ones too."""
+        ...
+
+    def missing(self, fetched: Collection[Fetched]) -> list[Fetched]:
+        """The videos that are wanted but not in `fetched`, which is what all requests gave."""
         ...

@@ -1,6 +1,7 @@
 """The store of downloaded files: named by their content, kept from run to run, never deleted by DVC."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,8 @@ class StoredFile:
 
 
 class Store:
-    """Files as `<first two digits>/<sha256><suffix>`, and which request gave which: `requests/<key>`."""
+    """Files as `<first two digits>/<sha256><suffix>`; which request gave which, as `requests/<key>`; and
+    what else a later run need not find out again, as `notes/<key>`."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -34,6 +36,17 @@ class Store:
         if not stored.is_file() or sha256_file(stored) != stored.stem:
             return None
         return self._describe(stored)
+
+    def remember(self, key: str, note: dict) -> None:
+        """Keep a note for later runs: that something is gone for good, or has been fetched whole."""
+        self._note(self.folder / "notes" / key, json.dumps(note, sort_keys=True))
+
+    def recall(self, key: str) -> dict | None:
+        """The note that an earlier run kept."""
+        try:
+            return json.loads((self.folder / "notes" / key).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def clear(self) -> None:
         """Remove what a killed run left half done; no run may be using the store."""
@@ -50,8 +63,7 @@ class Store:
         """Take over a finished file, and remember that request `key` gave it."""
         stored = self._place(sha256_file(path), suffix)
         os.replace(path, stored)
-        with appearing(self.folder / "requests" / key) as note:
-            note.write_text(stored.relative_to(self.folder).as_posix())
+        self._note(self.folder / "requests" / key, stored.relative_to(self.folder).as_posix())
         return self._describe(stored)
 
     def link_in(self, path: Path) -> StoredFile:
@@ -65,6 +77,13 @@ class Store:
                 except OSError:
                     shutil.copyfile(path, partial)
         return self._describe(stored)
+
+    def _note(self, path: Path, text: str) -> None:
+        """Write a small file in one go; what a killed run leaves of it is cleared away."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.workplace() as folder:
+            (folder / "note").write_text(text)
+            os.replace(folder / "note", path)
 
     def _place(self, sha256: str, suffix: str) -> Path:
         plain = suffix.lower() if re.fullmatch(r"\.\w{1,8}", suffix, re.ASCII) else ""

@@ -25,7 +25,7 @@ class WindowRef:
 
     clip: str
     video: str
-    label: str
+    label: str | None  # None: Kinetics states none for its test split
     split: str
     shard: str
     row: int
