@@ -5,9 +5,11 @@ import gzip
 import io
 import random
 import tarfile
+from collections.abc import Sequence
+from pathlib import Path
 
 from tests.site import Reply, Site
-from tests.videos import DOWNLOAD
+from tests.videos import DOWNLOAD, Workspace
 from vqcast.settings import Download, KineticsArchives, KineticsSelection, Network
 
 HEADER = "label,youtube_id,time_start,time_end,split"
@@ -93,3 +95,34 @@ class Mirror:
     def spans(self, name: str) -> list[str | None]:
         """The Range of each request of an archive."""
         return [one.span for one in self.site.asked if one.path == f"/600/train/{name}.tar.gz"]
+
+
+def by_clip(rows: Sequence[dict]) -> dict[int, dict]:
+    """Rows by the number of their clip."""
+    return {int(row["video"][3:11]): row for row in rows}
+
+
+def outcomes(rows: Sequence[dict]) -> dict[int, str]:
+    return {number: row["outcome"] for number, row in by_clip(rows).items()}
+
+
+def stored(place: Workspace, row: dict) -> bytes:
+    return (place.store / row["file"]).read_bytes()
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def put_whole(mirror: Mirror, *replies: Reply) -> bytes:
+    """Make this a mirror of one archive, of 12 clips, that answers so; returns the archive."""
+    mirror.annotate(*(annotation(number) for number in range(12)))
+    packed = pack(*(file(number) for number in range(12)))
+    mirror.archive("part_0", *[dataclasses.replace(reply, body=reply.body or packed) for reply in replies])
+    return packed
+
+
+def all_came(place: Workspace, rows: Sequence[dict]) -> bool:
+    """Whether each of those 12 clips is in the store, as it was packed."""
+    came = {number: stored(place, row) for number, row in by_clip(rows).items() if row["outcome"] == "ok"}
+    return came == {number: content(number) for number in range(12)}
