@@ -22,6 +22,8 @@ Networks and training are those of params.yaml but for what `NETWORK` and `TRAIN
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +38,7 @@ from vqcast.networks.grids import Grids
 from vqcast.settings import load_settings
 from vqcast.training.loop import train
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
+from vqcast.training.ranks import joined_ranks, rank
 
 PARTS = 4  # values of either part of a bottom code
 CODES = PARTS * PARTS
@@ -99,25 +102,32 @@ def entropy_bits() -> float:
     return -kept * math.log2(kept) - (1 - kept) * math.log2(other)
 
 
-def trained_nll_bits(level: str) -> tuple[float, float]:
-    """Validation NLL in bits a code of the prior of `level`, and the minutes that training took."""
+def train_and_print(level: str) -> None:
+    """Print the validation NLL in bits a code of the prior of `level`, and the minutes that training took."""
     settings = load_settings()
     network = dataclasses.replace(getattr(settings, f"{level}_prior"), **NETWORK[level])
     training = dataclasses.replace(getattr(settings, f"train_{level}_prior"), **TRAINING[level])
     latents, validation = MovingGrid(TRAIN_WINDOWS, seed=0), MovingGrid(VAL_WINDOWS, seed=1)
-    task = (TopPriorTask if level == "top" else BottomPriorTask)(network, training, latents, validation)
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with joined_ranks(training), tempfile.TemporaryDirectory() as folder:
+        task = (TopPriorTask if level == "top" else BottomPriorTask)(network, training, latents, validation)
+        start = time.perf_counter()
         train(task, training, Path(folder), f"{level} prior")
-    minutes = (time.perf_counter() - start) / 60
-    return float(validation_nll_bits(task.trained, validation, 32).mean()), minutes
+        minutes = (time.perf_counter() - start) / 60
+        if rank() == 0:
+            nll = float(validation_nll_bits(task.trained, validation, 32).mean())
+            print(json.dumps([nll, minutes]))
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        train_and_print(sys.argv[1])
+        return
     entropy = entropy_bits()
     result: dict[str, object] = {"entropy_bits": round(entropy, 4), "minutes": {}}
     for level in ("top", "bottom"):
-        nll, minutes = trained_nll_bits(level)
+        command = [sys.executable, "-m", "benchmarks.likelihood", level]
+        finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        nll, minutes = json.loads(finished.stdout)
         print(f"{level} prior: {nll:.4f} bits a code, true entropy {entropy:.4f}", flush=True)
         result[f"{level}_ratio"] = round(nll / entropy, 4)
         result["minutes"][level] = round(minutes, 1)

@@ -12,43 +12,44 @@ bits_per_window             size of a window's codes, log2 of the codebook each
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.clips import ROOT, make_clips
-from vqcast.execution import reading_threads
+import torch
+
+from benchmarks.stages import ROOT, run_stage, write_params
+from vqcast.models import load_vqvae
 from vqcast.networks.grids import Grids
-from vqcast.settings import Settings, Training, load_settings
-from vqcast.training.loop import train
+from vqcast.settings import load_settings
 from vqcast.training.vqvae import VqvaeTask
 from vqcast.video.windows import Clips, WindowDataset
 
 PRESET = "presets/folder.yaml"
-TRIAL_STEPS = 60  # to learn how long a step takes
+TRIALS = (30, 90)  # steps, to learn how long a step takes
 ALL = 10**9
 
 
-def vqvae_task(settings: Settings, clips: Clips) -> VqvaeTask:
-    train_windows, val_windows = (
-        WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
-        for split in ("train", "val")
-    )
-    task = VqvaeTask(settings.vqvae, settings.train_vqvae.seed, train_windows, val_windows, reading_threads())
-    return task
-
-
-def steps_in(minutes: float, settings: Settings, clips: Clips, scratch: Path) -> int:
-    """How many steps the minutes allow, reading ahead and validation included."""
-    trial = dataclasses.replace(
-        settings.train_vqvae, steps=TRIAL_STEPS, validate_every=ALL, checkpoint_every=ALL
-    )
+def minutes_of(folder: Path, download: dict, steps: int) -> float:
+    """Train in `folder` for some steps, and tell the minutes that it took, starting up included."""
+    training = {"steps": steps, "validate_every": ALL}
+    write_params(folder, PRESET, download=download, train_vqvae=training)
     start = time.perf_counter()
-    train(vqvae_task(settings, clips), trial, scratch, "trial")
-    return int(minutes * 60 / (time.perf_counter() - start) * TRIAL_STEPS)
+    run_stage(folder, "train_vqvae")
+    return (time.perf_counter() - start) / 60
+
+
+def judged(folder: Path) -> tuple[dict[str, float], int]:
+    """Figures over all validation windows, and how many these are."""
+    settings = load_settings(folder / "params.yaml")
+    clips = Clips(folder / "clips", folder / "clips.parquet")
+    windows = WindowDataset(clips, clips.windows("val", settings.window), settings.window.frames)
+    task = VqvaeTask(settings.vqvae, 0, windows, windows, readers=0)
+    task.network, task.validation = load_vqvae(folder / "vqvae"), windows
+    with torch.inference_mode():
+        return task.validate(), len(windows)
 
 
 def main() -> None:
@@ -56,24 +57,26 @@ def main() -> None:
     parser.add_argument("--videos", required=True, help="folder of videos: <label>/<file>, videos.csv if any")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training (default: 10)")
     arguments = parser.parse_args()
+    root = {"root": str(Path(arguments.videos).resolve())}
+    download = {"source": "directory", "directory": root}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "exclude.csv").write_text("id,reason,date\n")
+        write_params(folder, PRESET, download=download)
+        run_stage(folder, "download")
+        run_stage(folder, "clip")
+        few, many = (minutes_of(folder, download, steps) for steps in TRIALS)
+        a_step = (many - few) / (TRIALS[1] - TRIALS[0])
+        steps = int((arguments.minutes - few) / a_step) + TRIALS[0]
+        minutes = minutes_of(folder, download, steps)
+        figures, windows = judged(folder)
     settings = load_settings(ROOT / PRESET)
-    with tempfile.TemporaryDirectory() as folder:
-        root = {"root": str(Path(arguments.videos).resolve())}
-        clips = Clips(*make_clips(Path(folder), PRESET, {"source": "directory", "directory": root}))
-        steps = steps_in(arguments.minutes, settings, clips, Path(folder) / "trial")
-        training: Training = dataclasses.replace(settings.train_vqvae, steps=steps, validate_every=ALL)
-        task = vqvae_task(settings, clips)
-        task.validation = task.validation.dataset  # all windows
-        start = time.perf_counter()
-        train(task, training, Path(folder) / "run", "train_vqvae")
-        minutes = (time.perf_counter() - start) / 60
-        figures = task.eval().validate()
     grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
     codes = math.prod(grids.top) + math.prod(grids.bottom)
     result = {
         **figures,
         "bits_per_window": codes * math.log2(settings.vqvae.codes),
-        "windows": len(task.validation),
+        "windows": windows,
         "steps": steps,
         "minutes": minutes,
     }
