@@ -177,7 +177,7 @@ def test_evaluating_again_after_being_stopped_gives_the_same_bytes(folder, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "validation_nll_bits", stopped)
+        patch.setattr(evaluate, "write_table", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(evaluate, *EVALUATE, "--out", "evaluate.json")
     kept = sorted((folder / ".vqcast/scratch/evaluate").rglob("scores-*.npz"))
