@@ -1,4 +1,4 @@
-"""What the tests share: a quiet environment with few threads, and the folder of real videos."""
+"""What the tests share: a quiet environment with few threads, and folders of real and of odd videos."""
 
 import os
 from pathlib import Path
@@ -26,4 +26,13 @@ def real_videos() -> Path:
     folder = os.environ.get("VQCAST_REAL_VIDEOS")
     if not folder:
         pytest.skip("VQCAST_REAL_VIDEOS names no folder of real videos")
+    return (ROOT / folder).resolve(strict=True)
+
+
+@pytest.fixture(scope="session")
+def edge_videos() -> Path:
+    """The folder of odd videos, `videos/<file>` and `videos.csv`, that VQCAST_EDGE names."""
+    folder = os.environ.get("VQCAST_EDGE")
+    if not folder:
+        pytest.skip("VQCAST_EDGE names no folder of odd videos")
     return (ROOT / folder).resolve(strict=True)
