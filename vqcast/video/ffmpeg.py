@@ -243,7 +243,6 @@ def _run(arguments: list[str], path: str | Path, limits: Limits) -> subprocess.C
             process.kill()  # nothing, if it has ended
     result = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
     _raise_for_faults(result)
-    _raise_for_size(result, limits)
     return result
 
 
@@ -262,19 +261,15 @@ def _raise_for_faults(result: subprocess.CompletedProcess) -> None:
         raise VqcastError(f"ffmpeg was ended by {signal.Signals(-result.returncode).name}; run it again")
 
 
-def _raise_for_size(result: subprocess.CompletedProcess, limits: Limits) -> None:
-    for width, height in re.findall(rb"Picture size (\d+)x(\d+) ", result.stderr):
-        if int(width) * int(height) > limits.pixels:
-            size = f"{int(width)}x{int(height)}"
-            raise Undecodable(f"a frame of {size} pixels, clip.max_pixels allows {limits.pixels}")
-
-
 def _last_error(result: subprocess.CompletedProcess) -> str:
     """The most telling line of a failed run without addresses, which differ from run to run; else ""."""
     if result.returncode == 0:
         return ""
     if result.returncode < 0:
         return f"ffmpeg crashed with {signal.Signals(-result.returncode).name}"
-    lines = result.stderr.decode(errors="replace").splitlines()
+    log = result.stderr.decode(errors="replace")
+    if size := re.search(r"Picture size (\d+x\d+) (?:is invalid|exceeds)", log):
+        return f"a frame of {size[1]} pixels is more than clip.max_pixels allows"
+    lines = log.splitlines()
     lines = [re.sub(r"^(\[[^\]]*\] )+", "", line).strip() for line in lines if SERIOUS.search(line)]
     return next((line for line in lines if line), f"ffmpeg ended with code {result.returncode}")
