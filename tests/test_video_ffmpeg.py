@@ -281,3 +281,32 @@ def test_encoded_frames_come_back(tmp_path):
     assert rate_and_size(tmp_path / "a.mp4") == (25, 64, 48)
     decoded = decode((tmp_path / "a.mp4").read_bytes(), range(6))
     assert np.abs(decoded.astype(int) - frames).mean() < 2
+
+
+@pytest.fixture
+def variable(tmp_path):
+    """20 frames at 10 frames/s, then 60 at 30 frames/s, each lighter than the one before: 4 s."""
+    path = tmp_path / "variable.mp4"
+    source = "nullsrc=size=64x48,geq=lum='16+2*N':cb=128:cr=128"
+    times = "settb=1/30,setpts='if(lt(N,20),3*N,N+40)'"
+    keep = ("-fps_mode", "passthrough", "-enc_time_base", "1/30")
+    run_ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "80", "-vf", times, *keep, str(path))
+    return path
+
+
+def numbers(frames):
+    """Which frames of the variable video these are, by how light they are."""
+    return (frames.mean(axis=(1, 2, 3)) * 219 / 255 / 2).round()
+
+
+def test_variable_rate_becomes_constant_where_a_rate_is_wanted(tmp_path, variable):
+    (frames,), _ = cut(variable, tmp_path / "clips", rate=Fraction(10))
+    expected = np.concatenate([np.arange(20), np.arange(20, 80, 3)])
+    assert len(frames) == 40
+    assert np.abs(numbers(frames) - expected).max() <= 2
+
+
+def test_span_of_a_video_of_variable_rate_is_found_by_time(tmp_path, variable):
+    (frames,), _ = cut(variable, tmp_path / "clips", start=2.0, end=4.0)
+    assert len(frames) == 60
+    assert np.abs(numbers(frames) - np.arange(20, 80)).max() <= 1

@@ -69,10 +69,11 @@ def playlists(target):
         "concat": f"ffconcat version 1.0\nfile '{target}'\n",
         "mpd": (
             '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
-            'mediaPresentationDuration="PT2S"><Period><AdaptationSet mimeType="video/mp4">'
-            '<Representation id="0" bandwidth="1" '
-            f'codecs="avc1.42c00a"><BaseURL>{target}</BaseURL><SegmentList duration="2">'
-            f'<SegmentURL media="{target}"/></SegmentList></Representation></AdaptationSet></Period></MPD>'
+            'profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" '
+            'mediaPresentationDuration="PT2S"><Period><AdaptationSet contentType="video">'
+            f'<Representation id="0" bandwidth="1"><BaseURL>{target.rpartition("/")[0]}/</BaseURL>'
+            f'<SegmentList duration="2"><Initialization sourceURL="{target}"/><SegmentURL media="{target}"/>'
+            "</SegmentList></Representation></AdaptationSet></Period></MPD>"
         ),
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
         "a=rtpmap:96 H264/90000\n",
@@ -88,8 +89,9 @@ def test_playlist_posing_as_a_video_sends_no_request(folder, server):
     for name, text in playlists(url).items():
         (folder / f"{name}.mp4").write_text(text)
     # The trap works: an ffmpeg that is not confined walks into it.
-    unconfined = [ffmpeg.executable(), "-protocol_whitelist", "file,http,tcp", "-f", "hls"]
-    subprocess.run([*unconfined, "-i", folder / "m3u8.mp4", "-f", "null", "-"], capture_output=True)
+    unconfined = [ffmpeg.executable(), "-protocol_whitelist", "fd,http,tcp", "-i", "fd:", "-f", "null", "-"]
+    with open(folder / "mpd.mp4") as playlist:
+        subprocess.run(unconfined, stdin=playlist, capture_output=True)
     assert server.requests
     server.requests.clear()
 
