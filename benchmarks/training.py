@@ -29,8 +29,8 @@ from types import SimpleNamespace
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from benchmarks.stages import run_stage, write_params
 from benchmarks.reconstruction import ALL
+from benchmarks.stages import run_stage, write_params
 from vqcast.execution import cores, threads
 from vqcast.latents import LEVELS
 from vqcast.networks.grids import Grids

@@ -38,6 +38,12 @@ def kinetics() -> Path:
     return _folder("VQCAST_KINETICS", "annotation files of Kinetics")
 
 
+@pytest.fixture(scope="session")
+def edge_videos() -> Path:
+    """The folder of odd videos, `videos/<file>` and `videos.csv`, that VQCAST_EDGE names."""
+    return _folder("VQCAST_EDGE", "odd videos")
+
+
 def _folder(variable: str, content: str) -> Path:
     folder = os.environ.get(variable)
     if not folder:

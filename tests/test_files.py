@@ -1,6 +1,7 @@
 """Files appear whole or not at all; a stage finds the scratch of its own settings, inputs and code only."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -106,3 +107,20 @@ def test_cleared_scratch_is_gone_and_that_of_other_stages_is_not(workspace):
     clear_scratch("download")
     assert not Path(cleared).exists()
     assert Path(kept).is_dir()
+
+
+def test_clearing_that_was_killed_leaves_nothing_that_looks_like_progress(workspace):
+    program = (
+        "import os, shutil\n"
+        "from vqcast import files\n"
+        "folder = files.open_scratch('download', [], [])\n"
+        "(folder / 'progress').write_text('whole')\n"
+        "shutil.rmtree = lambda path, **options: path.exists() and os.kill(os.getpid(), 9)\n"
+        "files.clear_scratch('download')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", program], env=environment)
+    assert killed.returncode == -9
+    assert list(open_scratch("download", [], []).iterdir()) == []
+    clear_scratch("download")
+    assert list((workspace / ".vqcast/scratch").iterdir()) == []

@@ -24,23 +24,32 @@ CODECS = {
 }
 
 
-def cut(path, folder, *, frames=1000, rate=None, start=None, end=None, time_limit=30.0):
+LIMITS = ffmpeg.Limits(30.0, 2**22)
+
+
+def cut(path, folder, *, frames=1000, rate=None, start=None, end=None):
     """The clips of a video, decoded, and the error that ended it."""
     folder.mkdir()
-    own = ffmpeg.probe(path, time_limit).rate
+    stream = ffmpeg.probe(path, LIMITS)
     how = ffmpeg.Cut(
         size=32,
-        rate=rate or own,
+        rate=rate or stream.rate,
         resample=rate is not None,
         frames=frames,
         gop=8,
         crf=4,
         start=start,
         end=end,
+        most=10_000,
     )
-    error = ffmpeg.cut(path, how, folder, time_limit)
+    error = ffmpeg.cut(path, stream, how, folder, LIMITS)
     files = [file.read_bytes() for file in sorted(folder.iterdir())]
     return [decode(mp4, range(count_frames(mp4))) for mp4 in files], error
+
+
+def rate_and_size(path):
+    stream = ffmpeg.probe(path, LIMITS)
+    return stream.rate, stream.width, stream.height
 
 
 def quadrants(path, width, height, *options):
@@ -63,7 +72,7 @@ def corners(frame):
 @pytest.mark.parametrize("name", CODECS)
 def test_every_frame_of_any_codec_is_kept_once(tmp_path, name):
     path = make_brightening_video(tmp_path / name, *CODECS[name], frames=19)
-    assert ffmpeg.probe(path, 30.0) == ffmpeg.Stream(Fraction(25), 64, 48)
+    assert rate_and_size(path) == (25, 64, 48)
     clips, error = cut(path, tmp_path / "clips")
     assert [clip.shape for clip in clips] == [(19, 32, 32, 3)]
     assert error == ""
@@ -90,7 +99,7 @@ def test_rotated_video_is_turned_upright(tmp_path, angle, expected):
     plain = quadrants(tmp_path / "plain.mp4", 96, 64)
     turned = tmp_path / "turned.mp4"
     run_ffmpeg("-display_rotation", str(angle), "-i", str(plain), "-c", "copy", str(turned))
-    stream = ffmpeg.probe(turned, 30.0)
+    stream = ffmpeg.probe(turned, LIMITS)
     assert (stream.width, stream.height) == ((96, 64) if angle in (0, 180) else (64, 96))
     clips, _ = cut(turned, tmp_path / "clips")
     assert corners(clips[0][0]) == expected
@@ -117,6 +126,25 @@ def test_colours_survive_whatever_the_matrix_and_range_of_the_source(tmp_path, m
     )
     frame = cut(path, tmp_path / "clips")[0][0][0]
     assert np.abs(frame.reshape(-1, 3).mean(0) - (0x30, 0xC0, 0x60)).max() < 5
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67", "bt2020-10"])
+def test_hdr_and_wide_colours_become_those_of_an_sdr_screen(tmp_path, transfer):
+    """A colour and white, at most as bright as HDR's reference white, brought to HDR and back."""
+    path = tmp_path / "a.mp4"
+    halves = "color=0x208040:size=64x64:duration=0.2[a];color=white:size=64x64:duration=0.2[b];[a][b]vstack"
+    to_hdr = (
+        "scale,format=gbrp,setparams=color_primaries=bt709:color_trc=bt709,zscale=transfer=linear:npl=203,"
+        f"format=gbrpf32,zscale=primaries=bt2020:transfer={transfer}:matrix=bt2020nc:range=limited:npl=203,"
+        "format=yuv420p10"
+    )
+    lossless = ("-c:v", "libx265", "-x265-params", "log-level=none:lossless=1")
+    run_ffmpeg("-filter_complex", f"{halves},{to_hdr}", *lossless, str(path))
+    assert ffmpeg.probe(path, LIMITS).transfer == transfer
+    frame = cut(path, tmp_path / "clips")[0][0][0]
+    assert np.abs(frame[2:14].reshape(-1, 3).mean(0) - (0x20, 0x80, 0x40)).max() < 8
+    white = frame[18:30].mean()
+    assert white == pytest.approx(212 if transfer != "bt2020-10" else 255, abs=8)
 
 
 def test_clips_follow_each_other_without_a_frame_lost_or_repeated(tmp_path):
@@ -195,7 +223,7 @@ def test_frames_after_a_corrupt_one_are_left_out(tmp_path):
 def test_file_that_is_no_video_is_undecodable(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(ffmpeg.Undecodable) as failure:
-        ffmpeg.probe(tmp_path / "a.mp4", 30.0)
+        ffmpeg.probe(tmp_path / "a.mp4", LIMITS)
     assert str(failure.value)
     assert str(tmp_path) not in str(failure.value)
 
@@ -204,7 +232,7 @@ def test_sound_alone_is_undecodable(tmp_path):
     path = tmp_path / "a.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", str(path))
     with pytest.raises(ffmpeg.Undecodable):
-        ffmpeg.probe(path, 30.0)
+        ffmpeg.probe(path, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -221,23 +249,24 @@ def test_playlist_posing_as_a_video_reaches_no_other_file(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.mp4").write_text(playlist)
     with pytest.raises(ffmpeg.Undecodable):
-        ffmpeg.probe("a.mp4", 30.0)
+        ffmpeg.probe("a.mp4", LIMITS)
 
 
 def test_decoding_that_takes_too_long_is_given_up(tmp_path):
     path = make_video(tmp_path / "a.mp4")
     with pytest.raises(ffmpeg.Undecodable, match=r"decoding takes longer than 0\.001 s"):
-        ffmpeg.probe(path, 0.001)
+        ffmpeg.probe(path, ffmpeg.Limits(0.001, 2**22))
 
 
 def test_same_video_gives_the_same_bytes(tmp_path):
     path = make_video(tmp_path / "a.mp4")
     shutil.copy(path, tmp_path / "b.mp4")
-    how = ffmpeg.Cut(32, Fraction(25), False, 100, 8, 10, None, None)
+    how = ffmpeg.Cut(32, Fraction(25), False, 100, 8, 10, None, None, most=1000)
+    stream = ffmpeg.probe(path, LIMITS)
     contents = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        ffmpeg.cut(tmp_path / f"{name}.mp4", how, tmp_path / name, 30.0)
+        ffmpeg.cut(tmp_path / f"{name}.mp4", stream, how, tmp_path / name, LIMITS)
         contents.append((tmp_path / name / "00000.mp4").read_bytes())
     assert contents[0] == contents[1]
 
@@ -249,6 +278,35 @@ def test_encoded_frames_come_back(tmp_path):
         + np.arange(6, dtype=np.uint8)[:, None, None, None]
     )
     ffmpeg.encode(frames, 25, tmp_path / "a.mp4", crf=4)
-    assert ffmpeg.probe(tmp_path / "a.mp4", 30.0) == ffmpeg.Stream(Fraction(25), 64, 48)
+    assert rate_and_size(tmp_path / "a.mp4") == (25, 64, 48)
     decoded = decode((tmp_path / "a.mp4").read_bytes(), range(6))
     assert np.abs(decoded.astype(int) - frames).mean() < 2
+
+
+@pytest.fixture
+def variable(tmp_path):
+    """20 frames at 10 frames/s, then 60 at 30 frames/s, each lighter than the one before: 4 s."""
+    path = tmp_path / "variable.mp4"
+    source = "nullsrc=size=64x48,geq=lum='16+2*N':cb=128:cr=128"
+    times = "settb=1/30,setpts='if(lt(N,20),3*N,N+40)'"
+    keep = ("-fps_mode", "passthrough", "-enc_time_base", "1/30")
+    run_ffmpeg("-f", "lavfi", "-i", source, "-frames:v", "80", "-vf", times, *keep, str(path))
+    return path
+
+
+def numbers(frames):
+    """Which frames of the variable video these are, by how light they are."""
+    return (frames.mean(axis=(1, 2, 3)) * 219 / 255 / 2).round()
+
+
+def test_variable_rate_becomes_constant_where_a_rate_is_wanted(tmp_path, variable):
+    (frames,), _ = cut(variable, tmp_path / "clips", rate=Fraction(10))
+    expected = np.concatenate([np.arange(20), np.arange(20, 80, 3)])
+    assert len(frames) == 40
+    assert np.abs(numbers(frames) - expected).max() <= 2
+
+
+def test_span_of_a_video_of_variable_rate_is_found_by_time(tmp_path, variable):
+    (frames,), _ = cut(variable, tmp_path / "clips", start=2.0, end=4.0)
+    assert len(frames) == 60
+    assert np.abs(numbers(frames) - np.arange(20, 80)).max() <= 1

@@ -1,18 +1,30 @@
 """Windows of clips: which there are, that they hold the right frames, and that damage is named."""
 
 import dataclasses
+import io
 import pickle
 
+import decord
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.videos import WINDOW, Workspace, from_folder, from_sample, make_brightening_video, make_video
+from tests.videos import (
+    WINDOW,
+    Workspace,
+    from_folder,
+    from_sample,
+    make_brightening_video,
+    make_video,
+    one,
+)
 from vqcast.errors import VqcastError
 from vqcast.settings import Window
 from vqcast.video import windows as windows_module
+from vqcast.video.decoding import decode
 from vqcast.video.manifest import CLIPS, write_manifest
+from vqcast.video.shards import Shard
 from vqcast.video.windows import Clips, WindowDataset
 
 
@@ -136,3 +148,16 @@ def test_manifest_of_something_else_is_one_sentence(tmp_path, place):
     make_video(tmp_path / "a.mp4")
     with pytest.raises(VqcastError, match=r"a\.mp4 is not a parquet table"):
         Clips(place.clips, tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("gop", [1, 7, 100])
+def test_any_part_of_a_clip_is_read_alike_whatever_its_keyframes(tmp_path, gop):
+    make_video(tmp_path / "videos/label/a.mp4", frames=60)
+    place = Workspace(tmp_path)
+    place.download(from_folder(tmp_path / "videos", val_share=0))
+    row = one(place.clip(size=64, gop=gop))
+    _, mp4 = Shard(place.clips / row["shard"])[row["row"]]
+    reader = decord.VideoReader(io.BytesIO(mp4))
+    whole = np.stack([reader[index].asnumpy() for index in range(60)])
+    for start, stop in [(0, 60), (0, 1), (6, 8), (7, 23), (44, 60), (59, 60)]:
+        np.testing.assert_array_equal(decode(mp4, range(start, stop)), whole[start:stop])

@@ -14,7 +14,17 @@ from vqcast.video.exclusions import read_exclusions
 from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
 
 CLIP = Clip(
-    size=32, fps=None, seconds=10.0, gop=8, crf=10, clips_per_shard=3, max_rejected_share=1.0, time_limit=30.0
+    size=32,
+    fps=None,
+    seconds=10.0,
+    gop=8,
+    crf=10,
+    clips_per_shard=3,
+    max_rejected_share=1.0,
+    time_limit=30.0,
+    max_pixels=2**22,
+    max_seconds=60.0,
+    max_bytes=10**8,
 )
 DOWNLOAD = load_settings(ROOT / "params.yaml").download  # what a source does not read stays as it is
 WINDOW = Window(frames=16, given=4, stride=16)

@@ -73,5 +73,12 @@ def open_scratch(stage: str, sections: Sequence[object], inputs: Sequence[str | 
 
 
 def clear_scratch(stage: str) -> None:
-    """Remove every scratch folder of `stage`, once it has succeeded."""
-    shutil.rmtree(SCRATCH / stage, ignore_errors=True)
+    """Remove every scratch folder of `stage`, once it has succeeded.
+
+    They go out of sight in one rename: what is half removed must not be taken for progress.
+    """
+    hidden = SCRATCH / f".{stage}"
+    shutil.rmtree(hidden, ignore_errors=True)  # of a run that was killed here
+    if (SCRATCH / stage).is_dir():
+        os.rename(SCRATCH / stage, hidden)
+        shutil.rmtree(hidden, ignore_errors=True)

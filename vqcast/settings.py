@@ -132,9 +132,13 @@ class Clip:
     clips_per_shard: int
     max_rejected_share: float  # more unusable videos than this stop the stage
     time_limit: float  # seconds for one video before its decoding is given up
+    max_pixels: int  # a frame; a video with larger ones is refused before one is decoded
+    max_seconds: float  # to the end of a video, or of the part of it that is wanted
+    max_bytes: int  # of a video's file
 
     def __post_init__(self):
         _positive(self, "size", "seconds", "gop", "clips_per_shard", "time_limit")
+        _positive(self, "max_pixels", "max_seconds", "max_bytes")
         _share(self, "max_rejected_share")
         if self.fps is not None:
             _positive(self, "fps")

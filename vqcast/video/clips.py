@@ -5,21 +5,17 @@ when it is done; finished units are then poured into shards in the table's order
 workers nor a kill at any instant changes a byte.
 """
 
-import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from vqcast.errors import VqcastError
 from vqcast.execution import run_units
-from vqcast.files import appearing, publish_directory, sha256_file
+from vqcast.files import appearing, publish_directory
 from vqcast.settings import Clip
-from vqcast.video import ffmpeg
-from vqcast.video.decoding import count_frames
+from vqcast.video.cutting import clips_of
 from vqcast.video.exclusions import Exclusions
 from vqcast.video.manifest import RAW, SPLITS, read_manifest, summary
 from vqcast.video.shards import Shard, write_shard
@@ -107,71 +103,10 @@ def _units(videos: list[dict], settings: Clip, least_frames: int, store: Path, s
 def _cut_all(unit: Unit, rows: list[dict]) -> Iterator[tuple[str, bytes]]:
     """Yield (clip id, mp4) of a unit's usable clips, and append the rows of all its clips to `rows`."""
     for video in unit.videos:
-        path = _verified(video, unit.store)
-        with tempfile.TemporaryDirectory(dir=unit.scratch) as folder:
-            try:
-                yield from _cut_video(video, path, unit, Path(folder), rows)
-            except ffmpeg.Undecodable as error:
-                rows.append(_row(video, 0) | {"status": "rejected", "reason": str(error)})
-
-
-def _cut_video(
-    video: dict, path: Path, unit: Unit, folder: Path, rows: list[dict]
-) -> Iterator[tuple[str, bytes]]:
-    settings = unit.settings
-    stream = ffmpeg.probe(path, settings.time_limit)
-    rate = stream.rate if settings.fps is None else Fraction(settings.fps).limit_denominator(1001)
-    length = max(1, round(settings.seconds * rate))
-    how = ffmpeg.Cut(
-        size=settings.size,
-        rate=rate,
-        resample=settings.fps is not None,
-        frames=length,
-        gop=settings.gop,
-        crf=settings.crf,
-        start=video["start"],
-        end=video["end"],
-    )
-    error = ffmpeg.cut(path, how, folder, settings.time_limit)
-    files = sorted(folder.iterdir())
-    if not files:
-        raise ffmpeg.Undecodable(error or "no frame can be decoded")
-    begin = Fraction(video["start"] or 0)
-    for index, file in enumerate(files):
-        mp4 = file.read_bytes()
-        frames = count_frames(mp4)
-        row = _row(video, index) | {
-            "start": float(begin + index * length / rate),
-            "end": float(begin + (index * length + frames) / rate),
-            "frames": frames,
-            "fps": float(rate),
-            "width": stream.width,
-            "height": stream.height,
-        }
-        rows.append(row)
-        if frames < unit.least_frames:
-            reason = f"{frames} frames, a window needs {unit.least_frames}" + (f" ({error})" if error else "")
-            row |= {"status": "rejected", "reason": reason}
-        else:
-            row |= {"bytes": len(mp4), "sha256": hashlib.sha256(mp4).hexdigest()}
-            yield row["clip"], mp4
-
-
-def _row(video: dict, index: int) -> dict:
-    row = {name: video[name] for name in ("video", "label", "split", "licence", "attribution", "url")}
-    clip = f"{video['video']}#{index:03d}"
-    return row | {"clip": clip, "video_sha256": video["sha256"], "status": "ok", "reason": None}
-
-
-def _verified(video: dict, store: Path) -> Path:
-    """Where a video lies in the store, once its content is found to be what raw.parquet says."""
-    path = store / video["file"]
-    again = "fetch it again with: dvc repro --force --single-item download"
-    if not path.is_file():
-        raise VqcastError(f"{path}, the video {video['video']!r}, is missing; {again}")
-    if sha256_file(path) != video["sha256"]:
-        raise VqcastError(f"{path}, the video {video['video']!r}, is not what was downloaded; {again}")
-    return path
+        for row, mp4 in clips_of(video, unit.store, unit.scratch, unit.settings, unit.least_frames):
+            rows.append(row)
+            if mp4 is not None:
+                yield row["clip"], mp4
 
 
 def _pour(

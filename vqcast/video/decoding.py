@@ -1,15 +1,24 @@
-"""Clips' mp4 bytes as frames, by decord."""
+"""Clips' mp4 bytes as frames, by decord.
+
+This runs in the reader's own process, without the limits of ffmpeg.py. It may: x264 made these bytes from
+pixels, in the clip stage, so that no byte of a downloaded file is in them.
+"""
 
 import io
 
 import decord
 import numpy as np
 
+from vqcast.video.excerpt import excerpt
+
 
 def decode(mp4: bytes, frames: range) -> np.ndarray:
-    """The given `frames` of a clip: uint8 (len(frames), H, W, 3)."""
-    reader = _reader(mp4)
-    return np.stack([_unpadded(reader[index].asnumpy()) for index in frames])
+    """Some consecutive `frames` of a clip that ffmpeg.py made: uint8 (len(frames), H, W, 3)."""
+    part, before = excerpt(mp4, frames)
+    reader = _reader(part)
+    if before:
+        reader.skip_frames(before)
+    return np.stack([_unpadded(reader.next().asnumpy()) for _ in frames])
 
 
 def count_frames(mp4: bytes) -> int:

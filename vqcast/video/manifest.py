@@ -53,6 +53,7 @@ CLIPS = pa.schema(
         ("video_sha256", pa.string()),
         ("status", pa.string()),  # ok | rejected
         ("reason", pa.string()),  # null if ok
+        ("note", pa.string()),  # where the video is not what it says: it breaks off, is shorter or longer
     ]
 )
 

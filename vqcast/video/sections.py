@@ -15,6 +15,7 @@ from vqcast.video.refusals import refusal
 from vqcast.video.remote import RemoteFile, on_loopback
 from vqcast.video.sources import FetchError
 
+LARGEST_FRAME = 1 << 26  # pixels; clip.max_pixels is for the clip stage to judge by
 SLACK = 1.0  # seconds that a section may lack at its end: annotations are in whole seconds
 
 
@@ -71,11 +72,12 @@ def fetch_section(
     path = folder / "section.mp4"
     try:
         with on_loopback(file) as local:
-            complaint = ffmpeg.copy_section(local, path, start, end - start, time_limit)
+            limits = ffmpeg.Limits(time_limit, LARGEST_FRAME)
+            complaint = ffmpeg.copy_section(local, path, start, end - start, limits)
         if file.failure is not None:  # to ffmpeg it was the end of the file
             raise file.failure
         # In less time than there is for all: a video that hangs ffmpeg is damaged, not slow to come.
-        seconds = ffmpeg.decodable_seconds(path, time_limit / 4)
+        seconds = ffmpeg.decodable_seconds(path, ffmpeg.Limits(time_limit / 4, LARGEST_FRAME))
     except ffmpeg.Undecodable as error:
         raise file.failure or FetchError("corrupt", str(error)) from None
     if seconds < end - start - SLACK:
