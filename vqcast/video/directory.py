@@ -1,7 +1,8 @@
 """The source `directory`: a folder of one's own videos, `<root>/<label>/<file>`.
 
 `<root>/videos.csv` may state what the folder cannot: a column `video` (path relative to the root) and a
-column `split` (train or val); and, if it likes, `label`, `url`, `licence`, `attribution` and `sha256`.
+column `split` (train or val); and, if it likes, `label`, `url`, `licence`, `attribution` and `sha256`. Its
+videos come in the order of its rows, and then those that it does not name, by name.
 """
 
 import csv
@@ -40,7 +41,7 @@ class Directory:
         if not self.root.is_dir():
             raise VqcastError(f"download.directory.root: the folder {self.root} does not exist")
         stated, present = _read_table(self.root / TABLE), _listed(self.root)
-        names = sorted(stated.keys() | present)
+        names = [*stated, *sorted(present - stated.keys())]
         if not names:
             raise VqcastError(f"download.directory.root: {self.root} holds no video as <label>/<file>")
         entries = [self._entry(name, stated.get(name, {}), name in present) for name in names]

@@ -42,7 +42,7 @@ class Source(Protocol):
     """
 
     def plan(self) -> Sequence[object]:
-        """The requests that together make the collection; raises VqcastError if there are none."""
+        """The requests that make the collection, in its order; raises VqcastError if there are none."""
         ...
 
     def fetch(self, request: object, store: Store) -> list[Fetched]:
