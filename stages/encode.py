@@ -4,7 +4,7 @@ import argparse
 
 import torch
 
-from vqcast.encoding import encode_windows
+from vqcast.encoding import Encoder, shards_to_encode
 from vqcast.execution import threads
 from vqcast.files import clear_scratch, open_scratch, publish_directory, sha256_file
 from vqcast.latents import LatentManifest, write_codebooks
@@ -24,27 +24,36 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     config_file = f"{arguments.vqvae}/config.json"
-    scratch = open_scratch("encode", [settings.window, settings.encode], [arguments.manifest, config_file])
+    scratch = open_scratch("encode", [settings.window, settings.encode], [config_file])
 
     torch.set_num_threads(threads())
     vqvae = load_vqvae(arguments.vqvae)
     config = read_config(arguments.vqvae, "vqvae")
     clips = Clips(arguments.clips, arguments.manifest)
-    folder = scratch / "latents"
-    folder.mkdir(exist_ok=True)
-    files = encode_windows(clips, vqvae, settings.window, settings.encode, folder)
-    files.append(write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook))
+    shards = shards_to_encode(clips, settings.window)
+    encoder = Encoder(
+        vqvae, config["sha256"], settings.window, settings.encode.batch_size, scratch / "shards"
+    )
+    keys = {shard.name: shard.clips for shard in shards}
+    whole = encoder.finished.whole(keys.values())
+    encoder.encode([shard for shard in shards if shard.clips not in whole], clips.reader)
+
+    folder = scratch / "published"
+    encoder.finished.publish_into(folder, keys)
+    codebooks = write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook)
     manifest = LatentManifest(
         codes=config["settings"]["codes"],
         given=settings.window.given,
         grids=Grids.of(settings.window, config["size"], vqvae.settings),
         vqvae=config["sha256"],
-        clips=sha256_file(arguments.manifest),
-        files={path.name: sha256_file(path) for path in files},
+        clips=keys,
+        files={name: encoder.finished.note(key)["sha256"] for name, key in keys.items()}
+        | {codebooks.name: sha256_file(codebooks)},
     )
     manifest.write(folder)
     publish_directory(folder, arguments.out)
-    clear_scratch("encode")
+    encoder.finished.keep_only(keys.values())
+    clear_scratch("encode", keep=scratch)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,26 @@
 """Small videos for the tests, and the settings of the two stages that handle them."""
 
 import dataclasses
+import hashlib
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Window
 from vqcast.video import ffmpeg
-from vqcast.video.clips import make_clips
+from vqcast.video.clips import make_clips, shaping_clips
 from vqcast.video.download import download
 from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
 
 CLIP = Clip(
-    size=32, fps=None, seconds=10.0, gop=8, crf=10, clips_per_shard=3, max_rejected_share=1.0, time_limit=30.0
+    size=32,
+    fps=None,
+    seconds=10.0,
+    gop=8,
+    crf=10,
+    videos_per_shard=3,
+    max_rejected_share=1.0,
+    time_limit=30.0,
 )
 WINDOW = Window(frames=16, given=4, stride=16)
 
@@ -68,9 +76,11 @@ class Workspace:
         return read_manifest(self.raw, RAW)
 
     def clip(self, least_frames: int = WINDOW.frames, **settings) -> list[dict]:
-        self.scratch.mkdir(parents=True, exist_ok=True)
         changed = dataclasses.replace(CLIP, **settings)
-        rows = make_clips(changed, least_frames, self.raw, self.store, self.scratch, self.clips)
+        key = hashlib.sha256(repr((shaping_clips(changed), least_frames)).encode()).hexdigest()
+        scratch = self.scratch / key
+        scratch.mkdir(parents=True, exist_ok=True)
+        rows = make_clips(changed, least_frames, self.raw, self.store, scratch, self.clips)
         write_manifest(rows, CLIPS, self.manifest)
         return read_manifest(self.manifest, CLIPS)
 

@@ -1,57 +1,121 @@
-"""Encoding every window of every clip into latent shards, once."""
+"""Encoding every window of every clip, once: a latent shard for each shard of clips.
 
+Windows are decoded ahead of the network, in batches that go on from one shard to the next. Every batch that
+the network sees has the same size, so that a window's codes do not depend on which windows share its batch:
+wherever a resumed run starts, and whichever shards are new, a shard's bytes are the same.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from vqcast.execution import loaded, loaders
-from vqcast.files import appearing
+from vqcast.execution import die_with_main, loaded, loaders
+from vqcast.finished import FinishedShards
 from vqcast.latents import LEVELS, write_shard
 from vqcast.networks.vqvae import VQVAE
 from vqcast.pixels import to_unit_range
-from vqcast.settings import Encode, Window
-from vqcast.video.windows import Clips, WindowDataset
-
-SPLITS = ("train", "val")
-
-
-def encode_windows(clips: Clips, vqvae: VQVAE, window: Window, settings: Encode, folder: Path) -> list[Path]:
-    """Write the latent shards of all windows into `folder`, leaving alone those already there."""
-    shards = []
-    for split in SPLITS:
-        refs = clips.windows(split, window)
-        dataset = WindowDataset(clips, refs, window.frames)
-        per_shard = settings.windows_per_shard
-        with tqdm(total=len(refs), desc=f"encode {split}", unit="window", dynamic_ncols=True) as progress:
-            for number, first in enumerate(range(0, len(refs), per_shard)):
-                path = folder / f"{split}-{number:05d}.parquet"
-                shards.append(path)
-                chosen = range(first, min(first + per_shard, len(refs)))
-                if path.exists():
-                    progress.update(len(chosen))
-                    continue
-                codes = _encode(vqvae, Subset(dataset, chosen), window.given, settings.batch_size, progress)
-                with appearing(path) as partial:
-                    write_shard(partial, [refs[index].id for index in chosen], codes)
-    return shards
+from vqcast.settings import Window
+from vqcast.video.manifest import SPLITS
+from vqcast.video.windows import ClipReader, Clips, WindowRef
 
 
-@torch.inference_mode()
-def _encode(
-    vqvae: VQVAE, windows: Subset, given: int, batch_size: int, progress: tqdm
-) -> dict[str, np.ndarray]:
-    """Codes (N, T, H, W) of every level; the prefix codes see the given frames and nothing later."""
-    workers = loaders()
-    context = "forkserver" if workers else None
-    parts: dict[str, list[np.ndarray]] = {level: [] for level in LEVELS}
-    loader = DataLoader(windows, batch_size, num_workers=workers, multiprocessing_context=context)
-    for batch in loaded(loader):
+@dataclass(frozen=True)
+class ShardToEncode:
+    """A latent shard, before its codes are known."""
+
+    name: str
+    clips: str  # hash of the clips, which is its key among the finished shards of one VQ-VAE
+    windows: Sequence[WindowRef]
+
+
+def shards_to_encode(clips: Clips, window: Window) -> list[ShardToEncode]:
+    """A latent shard for each shard of clips, bearing its name."""
+    return [
+        ShardToEncode(f"{Path(name).stem}.parquet", windows.clips_sha256(), windows)
+        for split in SPLITS
+        for name, windows in clips.windows(split, window).by_shard()
+    ]
+
+
+class Encoder:
+    """Encodes shards of clips with one VQ-VAE, and finishes each as soon as its last window is through."""
+
+    def __init__(self, vqvae: VQVAE, vqvae_sha256: str, window: Window, batch_size: int, folder: Path):
+        """folder: that of the finished shards, for this VQ-VAE, window and batch size alone."""
+        self.vqvae, self.vqvae_sha256 = vqvae, vqvae_sha256
+        self.window, self.batch_size = window, batch_size
+        self.finished = FinishedShards(folder, ".parquet")
+
+    def encode(self, shards: Sequence[ShardToEncode], reader: ClipReader) -> None:
+        """Encode shards, decoding ahead; `reader` reads their windows."""
+        windows = sum(len(shard.windows) for shard in shards)
+        with tqdm(total=windows, desc="encode", unit="window", dynamic_ncols=True) as progress:
+            codes = self._codes(shards, reader, progress)
+            for shard in shards:
+                self._finish(shard, itertools.islice(codes, len(shard.windows)))
+
+    def _finish(self, shard: ShardToEncode, codes: Iterator[list[np.ndarray]]) -> None:
+        levels: list[np.ndarray] = []
+        for number, window in enumerate(codes):
+            if not levels:
+                levels = [np.empty((len(shard.windows), *level.shape), np.uint16) for level in window]
+            for level, its_codes in zip(levels, window, strict=True):
+                level[number] = its_codes
+        ids = [ref.id for ref in shard.windows]
+        with self.finished.appearing(shard.clips, {}) as path:
+            write_shard(path, ids, dict(zip(LEVELS, levels, strict=True)), self.vqvae_sha256, shard.clips)
+
+    def _codes(
+        self, shards: Sequence[ShardToEncode], reader: ClipReader, progress: tqdm
+    ) -> Iterator[list[np.ndarray]]:
+        """The codes of every window of the shards, one after another: an array (T, H, W) a level."""
+        processes = loaders()
+        loader = DataLoader(
+            _Frames(reader, self.window.frames),
+            batch_sampler=_Batches(shards, self.batch_size),
+            num_workers=processes,
+            multiprocessing_context="forkserver" if processes else None,
+            worker_init_fn=die_with_main if processes else None,
+        )
+        for batch in loaded(loader):
+            levels = [codes.cpu().numpy() for codes in self._encode(batch)]
+            progress.update(len(batch))
+            yield from (list(window) for window in zip(*levels, strict=True))
+
+    @torch.inference_mode()
+    def _encode(self, batch: torch.Tensor) -> list[torch.Tensor]:
+        """Codes (B, T, H, W) of every level; the prefix codes see the given frames and nothing later."""
+        count = len(batch)
+        if count < self.batch_size:  # the last ones of a run
+            batch = batch[torch.arange(self.batch_size) % count]
         video = to_unit_range(batch)
-        prefix, whole = vqvae.encode(video[:, :, :given]), vqvae.encode(video)
-        for level, codes in zip(LEVELS, (*prefix, *whole), strict=True):
-            parts[level].append(codes.cpu().numpy())
-        progress.update(len(batch))
-    return {level: np.concatenate(arrays) for level, arrays in parts.items()}
+        prefix, whole = self.vqvae.encode(video[:, :, : self.window.given]), self.vqvae.encode(video)
+        return [codes[:count] for codes in (*prefix, *whole)]
+
+
+class _Frames(Dataset):
+    """The frames of the window that is asked for: uint8 (3, T, H, W)."""
+
+    def __init__(self, reader: ClipReader, frames: int):
+        self.reader, self.frames = reader, frames
+
+    def __getitem__(self, ref: WindowRef) -> torch.Tensor:
+        frames_THWC = self.reader.read(ref, self.frames)
+        return torch.from_numpy(frames_THWC.transpose(3, 0, 1, 2).copy())
+
+
+class _Batches:
+    """The windows of shards in batches that go on from one shard to the next."""
+
+    def __init__(self, shards: Sequence[ShardToEncode], batch_size: int):
+        self.shards, self.batch_size = shards, batch_size
+
+    def __iter__(self) -> Iterator[list[WindowRef]]:
+        windows = itertools.chain.from_iterable(shard.windows for shard in self.shards)
+        return iter(lambda: list(itertools.islice(windows, self.batch_size)), [])

@@ -7,13 +7,14 @@ VQCAST_THREADS  threads of one network      default: the number of CPU cores
 
 import contextlib
 import fcntl
+import itertools
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 CORES_LOCK = Path(".vqcast/cores.lock")
+UNITS_AHEAD = 4  # of each worker: those that run, and those that wait for it
 
 Batch = TypeVar("Batch")
 Unit = TypeVar("Unit")
@@ -48,7 +50,7 @@ def device() -> "torch.device":
 
 def loaders() -> int:
     """Processes that decode windows ahead of a network: VQCAST_WORKERS, at most 8."""
-    return min(positive_from_environment("VQCAST_WORKERS", cores()), 8)
+    return min(workers(), 8)
 
 
 def loaded(loader: Iterable[Batch]) -> Iterator[Batch]:
@@ -104,35 +106,51 @@ def positive_from_environment(name: str, default: int) -> int:
     return int(text)
 
 
+def workers() -> int:
+    """Processes for work on videos."""
+    return positive_from_environment("VQCAST_WORKERS", cores())
+
+
 def run_units(
     function: Callable[[Unit], Result], units: Sequence[Unit], what: str
-) -> Iterator[tuple[Unit, Result]]:
-    """Yield `(unit, function(unit))` for every unit as it completes, with a progress bar named `what`.
+) -> Iterator[tuple[int, Result]]:
+    """Yield `(number, function(units[number]))` for every unit as it completes, with a progress bar `what`.
 
-    `function` must be importable and idempotent: it runs in worker processes, in any order.
+    `function` must be importable and idempotent: it runs in worker processes, in any order. A unit is asked
+    for shortly before it runs, so that `units` need not hold them all.
     """
-    workers = min(positive_from_environment("VQCAST_WORKERS", cores()), max(len(units), 1))
     with tqdm(total=len(units), desc=what, unit="unit", dynamic_ncols=True) as progress:
-        if workers == 1:
-            for unit in units:
-                yield unit, function(unit)
-                progress.update()
-            return
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_main) as pool:
-            futures = {pool.submit(function, unit): unit for unit in units}
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-                    progress.update()
-            except BrokenProcessPool:
-                raise VqcastError(f"a worker of {what} was killed (out of memory?); run it again") from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        for number, result in _run_here(function, units, what):
+            yield number, result
+            progress.update()
 
 
-def _die_with_main() -> None:
+def _run_here(function: Callable[[Unit], Result], units: Sequence[Unit], what: str):
+    """In a pool of processes of this machine; in this one, if one process is all there is to be."""
+    processes = min(workers(), len(units))
+    if processes <= 1:
+        yield from ((number, function(units[number])) for number in range(len(units)))
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=die_with_main) as pool:
+        waiting = iter(range(len(units)))
+        running: dict[Future, int] = {}
+        try:
+            while True:
+                for number in itertools.islice(waiting, UNITS_AHEAD * processes - len(running)):
+                    running[pool.submit(function, units[number])] = number
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            raise VqcastError(f"a worker of {what} was killed (out of memory?); run it again") from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def die_with_main(worker: int = 0) -> None:
     """End this worker when the process that gave it work dies: killed, that one cannot end its workers.
 
     PR_SET_PDEATHSIG would not do: a worker's parent is the fork server, which lives as long as any worker.

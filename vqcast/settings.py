@@ -63,12 +63,12 @@ class Clip:
     seconds: float  # a longer video is cut into clips of this length
     gop: int  # frames between keyframes
     crf: int  # x264 quality, 0 is lossless
-    clips_per_shard: int
+    videos_per_shard: int  # about as many; vqcast/video/layout.py says which
     max_rejected_share: float  # more unusable videos than this stop the stage
     time_limit: float  # seconds for one video before its decoding is given up
 
     def __post_init__(self):
-        _positive(self, "size", "seconds", "gop", "clips_per_shard", "time_limit")
+        _positive(self, "size", "seconds", "gop", "videos_per_shard", "time_limit")
         _share(self, "max_rejected_share")
         if self.fps is not None:
             _positive(self, "fps")
@@ -214,10 +214,9 @@ class BottomTraining(PriorTraining):
 @dataclass(frozen=True)
 class Encode:
     batch_size: int
-    windows_per_shard: int
 
     def __post_init__(self):
-        _positive(self, "batch_size", "windows_per_shard")
+        _positive(self, "batch_size")
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,15 @@ from vqcast.video.store import Store
 def download(settings: Download, store: str | Path, out: str | Path) -> None:
     """Fetch every video of the chosen source into folder `store`, and write the table `out`.
 
+    Rows come in the source's own order, so that videos added to its end move no other.
     Raises VqcastError where there is no video, or where too many cannot be had.
     """
     source = source_of(settings)
     requests = source.plan()
     kept = Store(store)
     kept.clear()
-    rows = []
-    for _, fetched in run_units(partial(source.fetch, store=kept), requests, "download"):
-        rows += [_row(item) for item in fetched]
-    rows.sort(key=lambda row: row["video"])
+    fetched = dict(run_units(partial(source.fetch, store=kept), requests, "download"))
+    rows = [_row(item) for number in range(len(requests)) for item in fetched[number]]
     _reject_train_copies_of_val(rows)
     _check_failures(rows, settings.max_failed_share)
     write_manifest(rows, RAW, out)
