@@ -1,11 +1,9 @@
 """Encode every window of every clip once, its given frames alone too, into latent shards."""
 
 import argparse
-
-import torch
+from pathlib import Path
 
 from vqcast.encoding import Encoder, shards_to_encode
-from vqcast.execution import threads
 from vqcast.files import clear_scratch, open_scratch, publish_directory, sha256_file
 from vqcast.latents import LatentManifest, write_codebooks
 from vqcast.models import load_vqvae, read_config
@@ -26,20 +24,23 @@ def main() -> None:
     config_file = f"{arguments.vqvae}/config.json"
     scratch = open_scratch("encode", [settings.window, settings.encode], [config_file])
 
-    torch.set_num_threads(threads())
-    vqvae = load_vqvae(arguments.vqvae)
     config = read_config(arguments.vqvae, "vqvae")
-    clips = Clips(arguments.clips, arguments.manifest)
-    shards = shards_to_encode(clips, settings.window)
+    shards = shards_to_encode(Clips(arguments.clips, arguments.manifest), settings.window)
     encoder = Encoder(
-        vqvae, config["sha256"], settings.window, settings.encode.batch_size, scratch / "shards"
+        arguments.vqvae,
+        config["sha256"],
+        settings.window,
+        settings.encode.batch_size,
+        Path(arguments.clips),
+        scratch / "shards",
     )
     keys = {shard.name: shard.clips for shard in shards}
     whole = encoder.finished.whole(keys.values())
-    encoder.encode([shard for shard in shards if shard.clips not in whole], clips.reader)
+    encoder.encode_all([shard for shard in shards if shard.clips not in whole])
 
     folder = scratch / "published"
     encoder.finished.publish_into(folder, keys)
+    vqvae = load_vqvae(arguments.vqvae)
     codebooks = write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook)
     manifest = LatentManifest(
         codes=config["settings"]["codes"],

@@ -5,6 +5,7 @@ the network sees has the same size, so that a window's codes do not depend on wh
 wherever a resumed run starts, and whichever shards are new, a shard's bytes are the same.
 """
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from vqcast.execution import die_with_main, loaded, loaders
+from vqcast.execution import die_with_main, loaded, loaders, on_ray, run_units, threads
 from vqcast.finished import FinishedShards
 from vqcast.latents import LEVELS, write_shard
+from vqcast.models import load_vqvae
 from vqcast.networks.vqvae import VQVAE
 from vqcast.pixels import to_unit_range
 from vqcast.settings import Window
@@ -43,20 +45,40 @@ def shards_to_encode(clips: Clips, window: Window) -> list[ShardToEncode]:
     ]
 
 
+@dataclass(frozen=True)
 class Encoder:
     """Encodes shards of clips with one VQ-VAE, and finishes each as soon as its last window is through."""
 
-    def __init__(self, vqvae: VQVAE, vqvae_sha256: str, window: Window, batch_size: int, folder: Path):
-        """folder: that of the finished shards, for this VQ-VAE, window and batch size alone."""
-        self.vqvae, self.vqvae_sha256 = vqvae, vqvae_sha256
-        self.window, self.batch_size = window, batch_size
-        self.finished = FinishedShards(folder, ".parquet")
+    vqvae: str  # its folder
+    vqvae_sha256: str
+    window: Window
+    batch_size: int
+    clips: Path  # folder of clip shards
+    folder: Path  # of the finished shards, for this VQ-VAE, window and batch size alone
 
-    def encode(self, shards: Sequence[ShardToEncode], reader: ClipReader) -> None:
-        """Encode shards, decoding ahead; `reader` reads their windows."""
+    @property
+    def finished(self) -> FinishedShards:
+        return FinishedShards(self.folder, ".parquet")
+
+    def encode_all(self, shards: Sequence[ShardToEncode]) -> None:
+        """Encode shards: here, or one by one on a Ray cluster."""
+        if on_ray():
+            for _ in run_units(self.encode_one, shards, "encode", networks=True):
+                pass
+        else:
+            self.encode(shards)
+
+    def encode_one(self, shard: ShardToEncode) -> None:
+        """Encode a shard, unless that was done just before its node died."""
+        if not self.finished.whole([shard.clips]):
+            self.encode([shard])
+
+    def encode(self, shards: Sequence[ShardToEncode]) -> None:
+        """Encode shards in this process, decoding ahead from each to the next."""
+        torch.set_num_threads(threads())
         windows = sum(len(shard.windows) for shard in shards)
         with tqdm(total=windows, desc="encode", unit="window", dynamic_ncols=True) as progress:
-            codes = self._codes(shards, reader, progress)
+            codes = self._codes(shards, progress)
             for shard in shards:
                 self._finish(shard, itertools.islice(codes, len(shard.windows)))
 
@@ -71,32 +93,35 @@ class Encoder:
         with self.finished.appearing(shard.clips, {}) as path:
             write_shard(path, ids, dict(zip(LEVELS, levels, strict=True)), self.vqvae_sha256, shard.clips)
 
-    def _codes(
-        self, shards: Sequence[ShardToEncode], reader: ClipReader, progress: tqdm
-    ) -> Iterator[list[np.ndarray]]:
+    def _codes(self, shards: Sequence[ShardToEncode], progress: tqdm) -> Iterator[list[np.ndarray]]:
         """The codes of every window of the shards, one after another: an array (T, H, W) a level."""
-        processes = loaders()
+        vqvae, processes = _loaded(self.vqvae, self.vqvae_sha256), loaders()
         loader = DataLoader(
-            _Frames(reader, self.window.frames),
+            _Frames(ClipReader(self.clips), self.window.frames),
             batch_sampler=_Batches(shards, self.batch_size),
             num_workers=processes,
             multiprocessing_context="forkserver" if processes else None,
             worker_init_fn=die_with_main if processes else None,
         )
         for batch in loaded(loader):
-            levels = [codes.cpu().numpy() for codes in self._encode(batch)]
+            levels = [codes.cpu().numpy() for codes in self._encode(vqvae, batch)]
             progress.update(len(batch))
             yield from (list(window) for window in zip(*levels, strict=True))
 
     @torch.inference_mode()
-    def _encode(self, batch: torch.Tensor) -> list[torch.Tensor]:
+    def _encode(self, vqvae: VQVAE, batch: torch.Tensor) -> list[torch.Tensor]:
         """Codes (B, T, H, W) of every level; the prefix codes see the given frames and nothing later."""
         count = len(batch)
         if count < self.batch_size:  # the last ones of a run
             batch = batch[torch.arange(self.batch_size) % count]
         video = to_unit_range(batch)
-        prefix, whole = self.vqvae.encode(video[:, :, : self.window.given]), self.vqvae.encode(video)
+        prefix, whole = vqvae.encode(video[:, :, : self.window.given]), vqvae.encode(video)
         return [codes[:count] for codes in (*prefix, *whole)]
+
+
+@functools.lru_cache(maxsize=1)  # a worker encodes many shards
+def _loaded(folder: str, sha256: str) -> VQVAE:
+    return load_vqvae(folder)
 
 
 class _Frames(Dataset):

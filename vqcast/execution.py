@@ -3,6 +3,7 @@
 VQCAST_DEVICE   cpu, cuda, cuda:1, ...      default: cuda where there is one, else cpu
 VQCAST_WORKERS  processes for video work    default: the number of CPU cores
 VQCAST_THREADS  threads of one network      default: the number of CPU cores
+RAY_ADDRESS     a Ray cluster for the work  default: none, processes of this machine
 """
 
 import contextlib
@@ -111,16 +112,30 @@ def workers() -> int:
     return positive_from_environment("VQCAST_WORKERS", cores())
 
 
+def on_ray() -> bool:
+    """Whether units of work go to a Ray cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
 def run_units(
-    function: Callable[[Unit], Result], units: Sequence[Unit], what: str
+    function: Callable[[Unit], Result], units: Sequence[Unit], what: str, networks: bool = False
 ) -> Iterator[tuple[int, Result]]:
     """Yield `(number, function(units[number]))` for every unit as it completes, with a progress bar `what`.
 
-    `function` must be importable and idempotent: it runs in worker processes, in any order. A unit is asked
-    for shortly before it runs, so that `units` need not hold them all.
+    `function` must be importable and idempotent: it runs in other processes, on other machines if there is a
+    Ray cluster, in any order, and again where one dies. A unit is asked for shortly before it runs, so that
+    `units` need not hold them all. networks: whether a unit runs networks; on Ray it then takes as many cores
+    as they have threads, and the GPU if they run on one.
     """
+    if on_ray():
+        from vqcast.on_ray import run_on_ray  # not at the top: ray need not be installed
+
+        cpus, gpus = (threads(), int(device().type == "cuda")) if networks else (1, 0)
+        results = run_on_ray(function, units, what, cpus, gpus)
+    else:
+        results = _run_here(function, units, what)
     with tqdm(total=len(units), desc=what, unit="unit", dynamic_ncols=True) as progress:
-        for number, result in _run_here(function, units, what):
+        for number, result in results:
             yield number, result
             progress.update()
 

@@ -65,6 +65,10 @@ class Windows(Sequence):
         values = (self._clips[name][clip].as_py() for name in COLUMNS)
         return WindowRef(*values, start=(index - first) * self._window.stride)
 
+    def __reduce__(self) -> tuple:
+        """Pickled, a slice of a table would bring the whole table along."""
+        return Windows, (self._clips.take(pa.array(range(len(self._clips)))), self._window)
+
     def by_shard(self) -> Iterator[tuple[str, "Windows"]]:
         """The windows of each shard, and its name."""
         shards = self._clips["shard"].combine_chunks().indices.to_numpy()
