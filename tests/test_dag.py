@@ -112,8 +112,8 @@ def test_the_lock_pins_every_direct_requirement_within_its_range(name):
     pins = {}
     for line in (ROOT / f"{name}.lock.txt").read_text().splitlines():
         if not line.startswith("#"):
-            name, version = line.split("==")
-            pins[name.lower()] = version
+            package, version = line.split("==")
+            pins[package.lower()] = version
     for line in (ROOT / f"{name}.txt").read_text().splitlines():
         text = line.split("#")[0].strip()
         if text:
