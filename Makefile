@@ -1,6 +1,7 @@
 # `make repro` and `make test` each take a fresh clone on a machine with Python 3.11, git and make to its end.
 
 STAMP := .venv/.installed
+RAY := .venv/.ray-installed
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 export DO_NOT_TRACK := 1
@@ -16,7 +17,7 @@ help: ## show this list
 repro: $(STAMP) ## bring every output up to date: data, models, metrics and reports/index.html
 	$(IN_VENV) dvc repro
 
-test: lint ## lint, then run every test
+test: lint $(RAY) ## lint, then run every test
 	$(IN_VENV) pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## check style and format
@@ -46,3 +47,8 @@ $(STAMP): requirements.lock.txt
 	done; \
 	echo "make: Python 3.11 or newer is needed, as python3.11 or python3 on the PATH" >&2; \
 	exit 1
+
+# The optional extra, for its tests.
+$(RAY): requirements.ray.lock.txt $(STAMP)
+	.venv/bin/python -m pip install --disable-pip-version-check -r $<
+	touch $@

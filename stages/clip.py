@@ -5,7 +5,7 @@ import argparse
 from vqcast.files import clear_scratch, open_scratch
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
-from vqcast.video.clips import make_clips
+from vqcast.video.clips import make_clips, shaping_clips
 from vqcast.video.exclusions import read_exclusions
 from vqcast.video.manifest import CLIPS, write_manifest
 
@@ -19,10 +19,11 @@ def main() -> None:
     parser.add_argument("--manifest", required=True, help="table to write: a row a clip, rejected ones too")
     arguments = parser.parse_args()
     settings = load_settings()
-    scratch = open_scratch("clip", [settings.clip, settings.window], [arguments.raw, arguments.exclude])
+    clip, frames = settings.clip, settings.window.frames
+    scratch = open_scratch("clip", [shaping_clips(clip), frames], [])
     rows = make_clips(
-        settings.clip,
-        settings.window.frames,
+        clip,
+        frames,
         arguments.raw,
         arguments.store,
         read_exclusions(arguments.exclude),
@@ -30,7 +31,7 @@ def main() -> None:
         arguments.out,
     )
     write_manifest(rows, CLIPS, arguments.manifest)
-    clear_scratch("clip")
+    clear_scratch("clip", keep=scratch)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Encode every window of every clip once, its given frames alone too, into latent shards."""
 
 import argparse
+from pathlib import Path
 
-from vqcast.encoding import Encoding, encode_windows
+from vqcast.encoding import Encoder, shards_to_encode
 from vqcast.files import clear_scratch, open_scratch, publish_directory, sha256_file
 from vqcast.latents import LatentManifest, write_codebooks
 from vqcast.models import load_vqvae, read_config
 from vqcast.networks.grids import Grids
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
+from vqcast.video.windows import Clips
 
 
 def main() -> None:
@@ -20,26 +22,39 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings()
     config_file = f"{arguments.vqvae}/config.json"
-    scratch = open_scratch("encode", [settings.window, settings.encode], [arguments.manifest, config_file])
+    scratch = open_scratch("encode", [settings.window, settings.encode], [config_file])
 
-    vqvae = load_vqvae(arguments.vqvae)
     config = read_config(arguments.vqvae, "vqvae")
-    places = (arguments.clips, arguments.manifest, arguments.vqvae)
-    folder = scratch / "latents"
-    folder.mkdir(exist_ok=True)
-    files = encode_windows(Encoding(*places, settings.window, settings.encode), folder)
-    files.append(write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook))
+    shards = shards_to_encode(Clips(arguments.clips, arguments.manifest), settings.window)
+    encoder = Encoder(
+        arguments.vqvae,
+        config["sha256"],
+        settings.window,
+        settings.encode.batch_size,
+        Path(arguments.clips),
+        scratch / "shards",
+    )
+    keys = {shard.name: shard.clips for shard in shards}
+    whole = encoder.finished.whole(keys.values())
+    encoder.encode_all([shard for shard in shards if shard.clips not in whole])
+
+    folder = scratch / "published"
+    encoder.finished.publish_into(folder, keys)
+    vqvae = load_vqvae(arguments.vqvae)
+    codebooks = write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook)
     manifest = LatentManifest(
         codes=config["settings"]["codes"],
         given=settings.window.given,
         grids=Grids.of(settings.window, config["size"], vqvae.settings),
         vqvae=config["sha256"],
-        clips=sha256_file(arguments.manifest),
-        files={path.name: sha256_file(path) for path in files},
+        clips=keys,
+        files={name: encoder.finished.note(key)["sha256"] for name, key in keys.items()}
+        | {codebooks.name: sha256_file(codebooks)},
     )
     manifest.write(folder)
     publish_directory(folder, arguments.out)
-    clear_scratch("encode")
+    encoder.finished.keep_only(keys.values())
+    clear_scratch("encode", keep=scratch)
 
 
 if __name__ == "__main__":

@@ -39,14 +39,13 @@ def by_video(rows):
 
 def test_manifest_says_what_the_shards_hold(place):
     place.download(from_sample(train_videos=7, val_videos=2))
-    rows = place.clip(clips_per_shard=3)
-    assert sorted(path.name for path in place.clips.iterdir()) == [
-        "train-00000.arrow",
-        "train-00001.arrow",
-        "train-00002.arrow",
-        "val-00000.arrow",
+    rows = place.clip(videos_per_shard=3)
+    names = sorted(path.name for path in place.clips.iterdir())
+    assert names[0] == "train-00000.arrow" and names[-1].startswith("val-")
+    held = [
+        Shard(place.clips / name)[row][0] for name in names for row in range(len(Shard(place.clips / name)))
     ]
-    assert [len(Shard(place.clips / f"train-0000{index}.arrow")) for index in range(3)] == [3, 3, 1]
+    assert held == [row["clip"] for row in rows]
     for row in rows:
         clip, mp4 = Shard(place.clips / row["shard"])[row["row"]]
         assert (clip, len(mp4), count_frames(mp4)) == (row["clip"], row["bytes"], row["frames"])
@@ -179,7 +178,7 @@ def start_stages(folder):
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings["download"]["source"] = "sample"
     settings["download"]["sample"] = {"train_videos": 30, "val_videos": 4, "frames": 20, "seed": 0}
-    settings["clip"] |= {"size": 64, "seconds": 10.0, "clips_per_shard": 9}
+    settings["clip"] |= {"size": 64, "seconds": 10.0, "videos_per_shard": 9}
     settings["window"] = {"frames": 16, "given": 4, "stride": 16}
     (folder / "data").mkdir(parents=True)
     (folder / "data/exclude.csv").write_text("id,reason,date\n")
@@ -259,10 +258,10 @@ def test_stages_killed_midway_leave_no_process_and_end_with_the_same_bytes(tmp_p
     folder = tmp_path / "killed"
     killed = start_stages(folder)
     stored = (folder / "data/raw").glob
-    units = (folder / ".vqcast/scratch/clip").glob
+    cut = (folder / ".vqcast/scratch/clip").glob
     for arguments, some_done in (
         (DOWNLOAD, lambda: len(list(stored("requests/*"))) > 6),
-        (CLIP, lambda: len(list(units("*/unit-*.json"))) > 1),
+        (CLIP, lambda: len(list(cut("*/*/*.json"))) > 1),
     ):
         process = killed(*arguments)
         wait_for(some_done)
@@ -273,7 +272,8 @@ def test_stages_killed_midway_leave_no_process_and_end_with_the_same_bytes(tmp_p
         assert code == 0, errors
     assert outputs(folder) == outputs(tmp_path / "undisturbed")
     assert not list((folder / "data/raw").glob("partial/*"))
-    assert not list((folder / ".vqcast/scratch").glob("clip/*"))
+    (scratch,) = (folder / ".vqcast/scratch").glob("clip/*")
+    assert [path.name for path in scratch.iterdir()] == ["shards"]
 
 
 def test_stage_that_fails_says_so_in_one_sentence_and_with_exit_code_1(tmp_path):

@@ -108,13 +108,14 @@ def test_git_keeps_the_folders_for_own_files_and_ignores_what_is_put_there(folde
     assert not ignored(f"data/{folder}/README.md")
 
 
-def test_the_lock_pins_every_direct_requirement_within_its_range():
+@pytest.mark.parametrize("name", ["requirements", "requirements.ray"])
+def test_the_lock_pins_every_direct_requirement_within_its_range(name):
     pins = {}
-    for line in (ROOT / "requirements.lock.txt").read_text().splitlines():
+    for line in (ROOT / f"{name}.lock.txt").read_text().splitlines():
         if not line.startswith("#"):
-            name, version = line.split("==")
-            pins[name.lower()] = version
-    for line in (ROOT / "requirements.txt").read_text().splitlines():
+            package, version = line.split("==")
+            pins[package.lower()] = version
+    for line in (ROOT / f"{name}.txt").read_text().splitlines():
         text = line.split("#")[0].strip()
         if text:
             requirement = Requirement(text)

@@ -1,5 +1,6 @@
 """Latent shards and model folders: what is written is read again, and damage is named."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -25,17 +26,16 @@ def make_latents(folder, windows=6, seed=1):
     """Two training shards and a validation shard of random codes."""
     folder.mkdir(parents=True)
     codebook = torch.randn(CODES, 6, generator=torch.Generator().manual_seed(seed))
-    files = {}
+    files, clips = {}, {}
     files["codebooks.safetensors"] = sha256_file(write_codebooks(folder, codebook, codebook + 1))
     for name, first in (("train-00000", 0), ("train-00001", windows), ("val-00000", 2 * windows)):
         ids = [f"clip {number}@00000" for number in range(first, first + windows)]
         codes = {level: value.numpy() for level, value in window_codes(windows, seed + first).items()}
         path = folder / f"{name}.parquet"
-        write_shard(path, ids, codes)
+        write_shard(path, ids, codes, "a VQ-VAE", f"clips of {name}")
         files[path.name] = sha256_file(path)
-    manifest = LatentManifest(
-        codes=CODES, given=4, grids=GRIDS, vqvae="a VQ-VAE", clips="some clips", files=files
-    )
+        clips[path.name] = f"clips of {name}"
+    manifest = LatentManifest(codes=CODES, given=4, grids=GRIDS, vqvae="a VQ-VAE", clips=clips, files=files)
     manifest.write(folder)
     return manifest
 
@@ -71,7 +71,13 @@ def test_nine_bit_codes_take_at_most_nine_point_two_bits_on_disk(tmp_path):
     shapes = {"prefix_top": (1, 8, 8), "prefix_bottom": (2, 16, 16), "top": (4, 8, 8), "bottom": (8, 16, 16)}
     codes = {level: generator.integers(0, 512, (1000, *shape)) for level, shape in shapes.items()}
     path = folder / "val-00000.parquet"
-    write_shard(path, [f"a label/a video of some name {n // 5}#000@{n:05d}" for n in range(1000)], codes)
+    write_shard(
+        path,
+        [f"a label/a video of some name {n // 5}#000@{n:05d}" for n in range(1000)],
+        codes,
+        "0" * 64,
+        "1" * 64,
+    )
     stored = sum(values.size for values in codes.values())
     assert 9.0 < path.stat().st_size * 8 / stored <= 9.2
 
@@ -87,6 +93,29 @@ def test_a_flipped_byte_in_a_shard_is_named(tmp_path, place):
     with pytest.raises(LatentError, match=r"train-00001\.parquet is damaged"):
         Latents(tmp_path / "latents", "train")
     Latents(tmp_path / "latents", "val")  # what is good can still be read
+
+
+def test_a_shard_of_another_vqvae_and_one_of_other_clips_are_refused_by_name(tmp_path):
+    """Even if the manifest were edited to state their hashes."""
+    ids = [f"clip {number}@00000" for number in range(6)]
+    codes = {level: value.numpy() for level, value in window_codes(6).items()}
+    for name, origin, sentence in (
+        (
+            "vqvae",
+            ("another", "clips of train-00001"),
+            "holds codes of another VQ-VAE than manifest.json states",
+        ),
+        ("clips", ("a VQ-VAE", "others"), "holds the codes of other clips than manifest.json states"),
+    ):
+        folder = tmp_path / name
+        manifest = make_latents(folder)
+        path = folder / "train-00001.parquet"
+        write_shard(path, ids, codes, *origin)
+        for files in (manifest.files, manifest.files | {path.name: sha256_file(path)}):
+            dataclasses.replace(manifest, files=files).write(folder)
+            with pytest.raises(LatentError, match=rf"train-00001\.parquet {sentence}"):
+                Latents(folder, "train")
+        Latents(folder, "val")
 
 
 def test_a_missing_shard_and_a_missing_manifest_are_named(tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,9 @@ from tests.conftest import ROOT
 TINY = {
     "window": {"stride": 16},
     "download": {"sample": {"train_videos": 6, "val_videos": 3, "frames": 34, "seed": 0}},
-    "clip": {"size": 32, "clips_per_shard": 4},
+    "clip": {"size": 32, "videos_per_shard": 4},
     "vqvae": {"hidden": 8, "residual": 8, "residual_layers": 1, "codes": 16, "code_dim": 8},
     "train_vqvae": {"steps": 60, "batch_size": 2, "validate_every": 10, "checkpoint_every": 1},
-    "encode": {"windows_per_shard": 5},
     "top_prior": {"hidden": 8, "residual": 8, "layers": 2, "attention_every": 2, "heads": 2},
     "train_top_prior": {"steps": 100, "batch_size": 2, "validate_every": 10, "checkpoint_every": 1},
     "bottom_prior": {"hidden": 8, "residual": 8, "layers": 2, "attention_every": 2, "heads": 2},
@@ -214,8 +214,11 @@ def test_what_stops_every_process_is_said_once(copy):
     ]
 
 
-def test_a_finished_stage_leaves_no_scratch(pipeline):
-    assert not [path for path in (pipeline / ".vqcast").rglob("*") if path.is_file()]
+def test_a_finished_stage_leaves_no_scratch_but_links_to_the_shards_it_made(pipeline):
+    left = [path for path in (pipeline / ".vqcast/scratch").rglob("*") if path.is_file()]
+    made = [*(pipeline / "data/clips").iterdir(), *(pipeline / "data/latents").glob("*-*.parquet")]
+    assert {path.stat().st_ino for path in left if path.suffix != ".json"} == {p.stat().st_ino for p in made}
+    assert {path.parts[-4] for path in left} == {"clip", "encode"}
 
 
 def test_learning_curves_hold_no_time_and_no_place(pipeline):
@@ -235,15 +238,16 @@ def flip_a_byte(path: Path) -> None:
 
 
 def test_a_flipped_byte_in_a_latent_shard_stops_the_prior_and_names_the_shard(copy):
-    flip_a_byte(copy / "data/latents/train-00001.parquet")
+    flip_a_byte(copy / "data/latents/train-00000.parquet")
     assert refusal("train_top_prior", copy) == (
-        "train_top_prior: data/latents/train-00001.parquet is damaged: "
+        "train_top_prior: data/latents/train-00000.parquet is damaged: "
         "its hash is not the one that manifest.json states"
     )
 
 
 def test_a_flipped_byte_in_a_clip_shard_stops_encode_and_names_the_shard(copy):
     flip_a_byte(copy / "data/clips/train-00000.arrow")
+    shutil.rmtree(copy / ".vqcast/scratch/encode")  # what was encoded before need not be read again
     said = refusal("encode", copy)
     assert said.startswith("encode: data/clips/train-00000.arrow is damaged")
 

@@ -1,6 +1,7 @@
 """Small videos for the tests, and the settings of the two stages that handle them."""
 
 import dataclasses
+import hashlib
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Window, load_settings
 from vqcast.video import ffmpeg
-from vqcast.video.clips import make_clips
+from vqcast.video.clips import make_clips, shaping_clips
 from vqcast.video.download import download
 from vqcast.video.exclusions import read_exclusions
 from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
@@ -19,7 +20,7 @@ CLIP = Clip(
     seconds=10.0,
     gop=8,
     crf=10,
-    clips_per_shard=3,
+    videos_per_shard=3,
     max_rejected_share=1.0,
     time_limit=30.0,
     max_pixels=2**22,
@@ -80,10 +81,12 @@ class Workspace:
         return read_manifest(self.raw, RAW)
 
     def clip(self, least_frames: int = WINDOW.frames, **settings) -> list[dict]:
-        self.scratch.mkdir(parents=True, exist_ok=True)
         changed = dataclasses.replace(CLIP, **settings)
+        key = hashlib.sha256(repr((shaping_clips(changed), least_frames)).encode()).hexdigest()
+        scratch = self.scratch / key
+        scratch.mkdir(parents=True, exist_ok=True)
         exclusions = read_exclusions(self.exclude)
-        rows = make_clips(changed, least_frames, self.raw, self.store, exclusions, self.scratch, self.clips)
+        rows = make_clips(changed, least_frames, self.raw, self.store, exclusions, scratch, self.clips)
         write_manifest(rows, CLIPS, self.manifest)
         return read_manifest(self.manifest, CLIPS)
 

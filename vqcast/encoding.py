@@ -1,87 +1,146 @@
-"""Encoding every window of every clip into latent shards, once; shards side by side."""
+"""Encoding every window of every clip, once: a latent shard for each shard of clips.
 
+On a CPU, processes encode a shard each. A GPU is fed by threads that decode ahead, in batches that go on from
+one shard to the next. Every batch that
+the network sees has the same size, so that a window's codes do not depend on which windows share its batch:
+wherever a resumed run starts, and whichever shards are new, a shard's bytes are the same.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
 
-from vqcast.execution import reading_threads, run_units
-from vqcast.files import appearing
+from vqcast.execution import device, on_ray, reading_threads, run_units, threads
+from vqcast.finished import FinishedShards
 from vqcast.latents import LEVELS, write_shard
 from vqcast.models import load_vqvae
 from vqcast.networks.vqvae import VQVAE
 from vqcast.pixels import to_unit_range
-from vqcast.settings import Encode, Window
+from vqcast.settings import Window
 from vqcast.video.ahead import read_ahead
-from vqcast.video.windows import Clips, WindowDataset, WindowRef
-
-SPLITS = ("train", "val")
+from vqcast.video.manifest import SPLITS
+from vqcast.video.windows import ClipReader, Clips, WindowRef
 
 
 @dataclass(frozen=True)
-class Encoding:
-    """Where the clips and the VQ-VAE lie, and how to encode."""
+class ShardToEncode:
+    """A latent shard, before its codes are known."""
 
-    clips: str
-    manifest: str
-    vqvae: str
+    name: str
+    clips: str  # hash of the clips, which is its key among the finished shards of one VQ-VAE
+    windows: Sequence[WindowRef]
+
+
+def shards_to_encode(clips: Clips, window: Window) -> list[ShardToEncode]:
+    """A latent shard for each shard of clips, bearing its name."""
+    return [
+        ShardToEncode(f"{Path(name).stem}.parquet", windows.clips_sha256(), windows)
+        for split in SPLITS
+        for name, windows in clips.windows(split, window).by_shard()
+    ]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes shards of clips with one VQ-VAE, and finishes each as soon as its last window is through."""
+
+    vqvae: str  # its folder
+    vqvae_sha256: str
     window: Window
-    settings: Encode
+    batch_size: int
+    clips: Path  # folder of clip shards
+    folder: Path  # of the finished shards, for this VQ-VAE, window and batch size alone
 
+    @property
+    def finished(self) -> FinishedShards:
+        return FinishedShards(self.folder, ".parquet")
 
-@dataclass(frozen=True)
-class Shard:
-    """Windows that are encoded into one file."""
+    def encode_all(self, shards: Sequence[ShardToEncode]) -> None:
+        """Encode shards: side by side, or one after the other on this machine's GPU."""
+        if device().type == "cpu" or on_ray():
+            for _ in run_units(self.encode_one, shards, "encode", networks=True):
+                pass
+        else:
+            torch.set_num_threads(threads())
+            windows = sum(len(shard.windows) for shard in shards)
+            with tqdm(total=windows, desc="encode", unit="window", dynamic_ncols=True) as progress:
+                self.encode(shards, progress.update)
 
-    file: Path
-    windows: tuple[WindowRef, ...]
+    def encode_one(self, shard: ShardToEncode) -> None:
+        """Encode a shard, unless that was done just before its node died."""
+        if not self.finished.whole([shard.clips]):
+            self.encode([shard])
 
-    def __len__(self) -> int:
-        return len(self.windows)
+    def encode(
+        self, shards: Sequence[ShardToEncode], done: Callable[[int], object] = lambda windows: None
+    ) -> None:
+        """Encode shards in this process, decoding ahead from each to the next; tells `done` of windows."""
+        codes = self._codes(shards, done)
+        for shard in shards:
+            self._finish(shard, itertools.islice(codes, len(shard.windows)))
 
+    def _finish(self, shard: ShardToEncode, codes: Iterator[list[np.ndarray]]) -> None:
+        levels: list[np.ndarray] = []
+        for number, window in enumerate(codes):
+            if not levels:
+                levels = [np.empty((len(shard.windows), *level.shape), np.uint16) for level in window]
+            for level, its_codes in zip(levels, window, strict=True):
+                level[number] = its_codes
+        ids = [ref.id for ref in shard.windows]
+        with self.finished.appearing(shard.clips, {}) as path:
+            write_shard(path, ids, dict(zip(LEVELS, levels, strict=True)), self.vqvae_sha256, shard.clips)
 
-def encode_windows(encoding: Encoding, folder: Path) -> list[Path]:
-    """Write the latent shards of all windows into `folder`, leaving alone those already there."""
-    clips = Clips(encoding.clips, encoding.manifest)
-    shards = []
-    for split in SPLITS:
-        windows = clips.windows(split, encoding.window)
-        starts = range(0, len(windows), encoding.settings.windows_per_shard)
-        for number, first in enumerate(starts):
-            some = tuple(windows[first : first + encoding.settings.windows_per_shard])
-            shards.append(Shard(folder / f"{split}-{number:05d}.parquet", some))
-    for _ in run_units(partial(encode_shard, encoding), shards, "encode", networks=True):
-        pass
-    return [shard.file for shard in shards]
+    def _codes(
+        self, shards: Sequence[ShardToEncode], done: Callable[[int], object]
+    ) -> Iterator[list[np.ndarray]]:
+        """The codes of every window of the shards, one after another: an array (T, H, W) a level."""
+        vqvae = _loaded(self.vqvae, self.vqvae_sha256)
+        frames = _Frames(ClipReader(self.clips), self.window.frames)
+        for batch in read_ahead(frames, _Batches(shards, self.batch_size), reading_threads()):
+            levels = [codes.cpu().numpy() for codes in self._encode(vqvae, batch)]
+            done(len(batch))
+            yield from (list(window) for window in zip(*levels, strict=True))
 
-
-def encode_shard(encoding: Encoding, shard: Shard) -> None:
-    """Write a latent shard, unless an earlier run has done so."""
-    if shard.file.exists():
-        return
-    clips, vqvae = _opened(encoding)
-    codes = _encode(vqvae, WindowDataset(clips, list(shard.windows), encoding.window.frames), encoding)
-    with appearing(shard.file) as partial:
-        write_shard(partial, [window.id for window in shard.windows], codes)
-
-
-@cache
-def _opened(encoding: Encoding) -> tuple[Clips, VQVAE]:
-    """Clips and network, once a process."""
-    return Clips(encoding.clips, encoding.manifest), load_vqvae(encoding.vqvae)
-
-
-@torch.inference_mode()
-def _encode(vqvae: VQVAE, windows: WindowDataset, encoding: Encoding) -> dict[str, np.ndarray]:
-    """Codes (N, T, H, W) of every level; the prefix codes see the given frames and nothing later."""
-    size, given = encoding.settings.batch_size, encoding.window.given
-    batches = [list(range(first, min(first + size, len(windows)))) for first in range(0, len(windows), size)]
-    parts: dict[str, list[np.ndarray]] = {level: [] for level in LEVELS}
-    for batch in read_ahead(windows, batches, reading_threads()):
+    @torch.inference_mode()
+    def _encode(self, vqvae: VQVAE, batch: torch.Tensor) -> list[torch.Tensor]:
+        """Codes (B, T, H, W) of every level; the prefix codes see the given frames and nothing later."""
+        count = len(batch)
+        if count < self.batch_size:  # the last ones of a run
+            batch = batch[torch.arange(self.batch_size) % count]
         video = to_unit_range(batch)
-        prefix, whole = vqvae.encode(video[:, :, :given]), vqvae.encode(video)
-        for level, codes in zip(LEVELS, (*prefix, *whole), strict=True):
-            parts[level].append(codes.cpu().numpy())
-    return {level: np.concatenate(arrays) for level, arrays in parts.items()}
+        prefix, whole = vqvae.encode(video[:, :, : self.window.given]), vqvae.encode(video)
+        return [codes[:count] for codes in (*prefix, *whole)]
+
+
+@functools.lru_cache(maxsize=1)  # a worker encodes many shards
+def _loaded(folder: str, sha256: str) -> VQVAE:
+    return load_vqvae(folder)
+
+
+class _Frames(Dataset):
+    """The frames of the window that is asked for: uint8 (3, T, H, W)."""
+
+    def __init__(self, reader: ClipReader, frames: int):
+        self.reader, self.frames = reader, frames
+
+    def __getitem__(self, ref: WindowRef) -> torch.Tensor:
+        frames_THWC = self.reader.read(ref, self.frames)
+        return torch.from_numpy(frames_THWC.transpose(3, 0, 1, 2).copy())
+
+
+class _Batches:
+    """The windows of shards in batches that go on from one shard to the next."""
+
+    def __init__(self, shards: Sequence[ShardToEncode], batch_size: int):
+        self.shards, self.batch_size = shards, batch_size
+
+    def __iter__(self) -> Iterator[list[WindowRef]]:
+        windows = itertools.chain.from_iterable(shard.windows for shard in self.shards)
+        return iter(lambda: list(itertools.islice(windows, self.batch_size)), [])

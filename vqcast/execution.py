@@ -3,17 +3,18 @@
 VQCAST_DEVICE     cpu, cuda, cuda:1, ...               default: cuda where there is one, else cpu
 VQCAST_PROCESSES  processes that train one network     default: the number of GPUs, or of CPU cores
 VQCAST_WORKERS    processes for all other work         default: the number of CPU cores
-VQCAST_THREADS    CPU threads of each such process     default: 1 on a CPU
+VQCAST_THREADS    CPU threads of a process with a network  default: 1, or all cores beside a GPU
+RAY_ADDRESS       a Ray cluster for that other work    default: none, processes of this machine
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence, Sized
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -22,6 +23,8 @@ from vqcast.errors import VqcastError
 
 if TYPE_CHECKING:
     import torch
+
+UNITS_AHEAD = 4  # of each worker: those that run, and those that wait for it
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -82,49 +85,84 @@ def positive_from_environment(name: str, default: int) -> int:
     return int(text)
 
 
+def on_ray() -> bool:
+    """Whether units of work go to a Ray cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
 def run_units(
     function: Callable[[Unit], Result], units: Sequence[Unit], what: str, *, networks: bool = False
-) -> Iterator[tuple[Unit, Result]]:
-    """Yield `(unit, function(unit))` for every unit as it completes, with a progress bar named `what`.
+) -> Iterator[tuple[int, Result]]:
+    """Yield `(number, function(units[number]))` for every unit as it completes, with a progress bar `what`.
 
-    `function` must be importable and idempotent: it runs in worker processes, in any order. With `networks`
-    it runs on the device for networks: in this process if that is a GPU, else in processes of `threads()`
-    threads each.
+    `function` must be importable and idempotent: it runs in other processes, on other machines if there is a
+    Ray cluster, in any order, and again where one dies. A unit is asked for shortly before it runs, so that
+    `units` need not hold them all. networks: whether a unit runs networks, in processes of `threads()` threads
+    each. Those that run on a GPU run in this process; on Ray, where there are GPUs.
     """
-    processes = 1 if networks and device().type != "cpu" else min(workers(), max(len(units), 1))
-    with tqdm(total=sum(map(_size, units)), desc=what, dynamic_ncols=True) as progress:
-        if processes == 1:
-            if networks:
-                _limit_threads()
-            for unit in units:
-                yield unit, function(unit)
-                progress.update(_size(unit))
-            return
-        context = multiprocessing.get_context("forkserver")
-        pool_of = partial(ProcessPoolExecutor, mp_context=context, initializer=_begin, initargs=(networks,))
-        with pool_of(processes) as pool:
-            futures = {pool.submit(function, unit): unit for unit in units}
-            try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
-                    progress.update(_size(futures[future]))
-            except BrokenProcessPool:
-                raise VqcastError(f"a worker of {what} was killed (out of memory?); run it again") from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    if on_ray():
+        from vqcast.on_ray import run_on_ray  # not at the top: ray need not be installed
+
+        cpus, gpus = (threads(), int(device().type == "cuda")) if networks else (1, 0)
+        results = run_on_ray(function, units, what, cpus, gpus)
+    elif networks and device().type != "cpu":
+        results = _run_in_this_process(function, units, networks)
+    else:
+        results = _run_here(function, units, what, networks)
+    with tqdm(total=len(units), desc=what, unit="unit", dynamic_ncols=True) as progress:
+        for number, result in results:
+            yield number, result
+            progress.update()
 
 
-def _size(unit: object) -> int:
-    """What a unit counts for on a progress bar: as many as it holds, if it holds several things."""
-    return len(unit) if isinstance(unit, Sized) else 1
+def _run_in_this_process(function: Callable[[Unit], Result], units: Sequence[Unit], networks: bool):
+    if networks:
+        _limit_threads()
+    for number in range(len(units)):
+        yield number, function(units[number])
 
 
-def _begin(networks: bool) -> None:
+def _run_here(function: Callable[[Unit], Result], units: Sequence[Unit], what: str, networks: bool):
+    """In a pool of processes of this machine; in this one, if one process is all there is to be."""
+    processes = min(workers(), len(units))
+    if processes <= 1:
+        yield from _run_in_this_process(function, units, networks)
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_begin, initargs=(function, networks)
+    ) as pool:
+        waiting = iter(range(len(units)))
+        running: dict[Future, int] = {}
+        try:
+            while True:
+                for number in itertools.islice(waiting, UNITS_AHEAD * processes - len(running)):
+                    running[pool.submit(_run_one, units[number])] = number
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            raise VqcastError(f"a worker of {what} was killed (out of memory?); run it again") from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_function: Callable | None = None  # a worker's; given once, since what it is bound to may be large
+
+
+def _begin(function: Callable, networks: bool) -> None:
     """Make a worker ready."""
+    global _function
+    _function = function
     _die_with_main()
     if networks:
         _limit_threads()
+
+
+def _run_one(unit: object) -> object:
+    return _function(unit)
 
 
 def _limit_threads() -> None:

@@ -50,10 +50,18 @@ def publish_directory(folder: str | Path, out: str | Path) -> None:
         os.rename(folder, out)
 
 
-def open_scratch(stage: str, sections: Sequence[object], inputs: Sequence[str | Path]) -> Path:
+def link_or_copy(source: str | Path, path: str | Path) -> None:
+    """Make `path` a hard link to `source` where the file system can, else a copy."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+
+
+def open_scratch(stage: str, settings: Sequence[object], inputs: Sequence[str | Path]) -> Path:
     """The folder in which `stage` keeps its progress, existing and keyed by all that shapes its result.
 
-    The key covers the settings `sections` (dataclasses), the content of the `inputs` files, and the
+    The key covers `settings` (dataclasses, or single values), the content of the `inputs` files, and the
     code that `stages/<stage>.py` imports. A run with another key never sees this folder.
     """
     for path in inputs:
@@ -62,7 +70,7 @@ def open_scratch(stage: str, sections: Sequence[object], inputs: Sequence[str | 
     root = Path(__file__).resolve().parents[1]
     modules = import_closure(root / "stages" / f"{stage}.py", root)
     identity = {
-        "settings": [dataclasses.asdict(section) for section in sections],
+        "settings": [dataclasses.asdict(s) if dataclasses.is_dataclass(s) else s for s in settings],
         "inputs": [sha256_file(path) for path in inputs],
         "code": {str(module): sha256_file(root / module) for module in modules},
     }
@@ -72,13 +80,20 @@ def open_scratch(stage: str, sections: Sequence[object], inputs: Sequence[str | 
     return folder
 
 
-def clear_scratch(stage: str) -> None:
-    """Remove every scratch folder of `stage`, once it has succeeded.
+def clear_scratch(stage: str, keep: Path | None = None) -> None:
+    """Remove every scratch folder of `stage` but `keep`, once it has succeeded.
 
     They go out of sight in one rename: what is half removed must not be taken for progress.
     """
-    hidden = SCRATCH / f".{stage}"
+    folder, hidden = SCRATCH / stage, SCRATCH / f".{stage}"
     shutil.rmtree(hidden, ignore_errors=True)  # of a run that was killed here
-    if (SCRATCH / stage).is_dir():
-        os.rename(SCRATCH / stage, hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
+    if not folder.is_dir():
+        return
+    if keep is None:
+        os.rename(folder, hidden)
+    else:
+        hidden.mkdir()
+        for other in folder.iterdir():
+            if other.name != keep.name:
+                os.rename(other, hidden / other.name)
+    shutil.rmtree(hidden, ignore_errors=True)

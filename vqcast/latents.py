@@ -1,9 +1,9 @@
 """Latent shards: the codes of every window, written once by `encode`, all that the priors ever read.
 
 A shard is a Parquet file with a row a window. Codes are plain lists of uint16 in raster order; Parquet's
-dictionary encoding packs them to the bits they need. Beside the shards, `codebooks.safetensors` says which
-vector each code stands for, and `manifest.json` holds all hashes, the grids, and which VQ-VAE made the
-codes from which clips.
+dictionary encoding packs them to the bits they need. Its metadata say which VQ-VAE made them from which
+clips. Beside the shards, `codebooks.safetensors` says which vector each code stands for, and `manifest.json`
+holds all hashes, the grids, and what the metadata of every shard must say.
 """
 
 import dataclasses
@@ -30,22 +30,28 @@ class LatentError(VqcastError):
     """A latent shard or its manifest is missing, damaged, or from something else than expected."""
 
 
-def write_shard(path: Path, windows: list[str], codes: dict[str, np.ndarray]) -> None:
-    """Write one shard: window ids, and for every one of LEVELS an array (N, T, H, W) of codes."""
+def write_shard(path: Path, windows: list[str], codes: dict[str, np.ndarray], vqvae: str, clips: str) -> None:
+    """Write one shard: window ids, and for every one of LEVELS an array (N, T, H, W) of codes.
+
+    vqvae, clips: hashes of the VQ-VAE that made the codes, and of the clips that they are of.
+    """
     columns = {"window": pa.array(windows)}
     for level in LEVELS:
         flat = np.ascontiguousarray(codes[level], dtype=np.uint16).reshape(len(windows), -1)
         offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
         columns[level] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1)))
-    pq.write_table(
-        pa.table(columns),
+    table = pa.table(columns)
+    with pq.ParquetWriter(
         path,
+        table.schema,
         compression="zstd",
         use_dictionary=[f"{level}.list.element" for level in LEVELS],
         column_encoding={"window": "DELTA_BYTE_ARRAY"},  # ids share long prefixes
         write_statistics=False,
         store_schema=False,
-    )
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"vqvae": vqvae, "clips": clips})
 
 
 def write_codebooks(folder: Path, top: Tensor, bottom: Tensor) -> Path:
@@ -63,7 +69,7 @@ class LatentManifest:
     given: int  # frames that the prefix codes stand for
     grids: Grids
     vqvae: str  # SHA-256 of the weights that encoded them
-    clips: str  # SHA-256 of the manifest of the clips that were encoded
+    clips: dict[str, str]  # hash of the clips that were encoded, by the name of their latent shard
     files: dict[str, str]  # SHA-256 of the shards and the codebooks, by file name
 
     @classmethod
@@ -91,6 +97,8 @@ class Latents(Dataset):
         if not self.files:
             raise LatentError(f"{folder} holds no latent shard of split {split!r}")
         self.codebooks = load_file(self._checked(folder / CODEBOOKS))
+        for path in self.files:
+            self._check_origin(path)
         tables = [pq.read_table(self._checked(path), memory_map=True) for path in self.files]
         self.windows: list[str] = [window for table in tables for window in table["window"].to_pylist()]
         for level in LEVELS:
@@ -114,6 +122,21 @@ class Latents(Dataset):
         if sha256_file(path) != self.manifest.files[path.name]:
             raise LatentError(f"{path} is damaged: its hash is not the one that manifest.json states")
         return path
+
+    def _check_origin(self, path: Path) -> None:
+        """Refuse a shard that is a whole one, but of another set."""
+        try:
+            says = pq.read_metadata(path).metadata
+        except (OSError, pa.ArrowInvalid):
+            return  # missing or damaged, as will be said
+        for name, expected, what in (
+            (b"vqvae", self.manifest.vqvae, "codes of another VQ-VAE"),
+            (b"clips", self.manifest.clips[path.name], "the codes of other clips"),
+        ):
+            if (says or {}).get(name) != expected.encode():
+                raise LatentError(
+                    f"{path} holds {what} than manifest.json states; run the encode stage again"
+                )
 
     def _level(self, tables: list[pa.Table], level: str) -> np.ndarray:
         grids = self.manifest.grids

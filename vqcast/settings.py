@@ -129,7 +129,7 @@ class Clip:
     seconds: float  # a longer video is cut into clips of this length
     gop: int  # frames between keyframes
     crf: int  # x264 quality, 0 is lossless
-    clips_per_shard: int
+    videos_per_shard: int  # about as many; vqcast/video/layout.py says which
     max_rejected_share: float  # more unusable videos than this stop the stage
     time_limit: float  # seconds for one video before its decoding is given up
     max_pixels: int  # a frame; a video with larger ones is refused before one is decoded
@@ -137,7 +137,7 @@ class Clip:
     max_bytes: int  # of a video's file
 
     def __post_init__(self):
-        _positive(self, "size", "seconds", "gop", "clips_per_shard", "time_limit")
+        _positive(self, "size", "seconds", "gop", "videos_per_shard", "time_limit")
         _positive(self, "max_pixels", "max_seconds", "max_bytes")
         _share(self, "max_rejected_share")
         if self.fps is not None:
@@ -284,10 +284,9 @@ class BottomTraining(PriorTraining):
 @dataclass(frozen=True)
 class Encode:
     batch_size: int
-    windows_per_shard: int
 
     def __post_init__(self):
-        _positive(self, "batch_size", "windows_per_shard")
+        _positive(self, "batch_size")
 
 
 @dataclass(frozen=True)

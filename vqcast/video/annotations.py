@@ -46,6 +46,7 @@ class Selection:
 
     wanted: tuple[Segment, ...]
     in_two_splits: dict[Segment, str]  # a training segment to the split that has its video too
+    order: tuple[str, ...]  # the ids of all these, as the files first name them
 
 
 def select(settings: KineticsSelection, read: Callable[[str], str]) -> Selection:
@@ -77,7 +78,9 @@ def select(settings: KineticsSelection, read: Callable[[str], str]) -> Selection
     wanted = tuple(segment for segment in chosen if segment not in in_two)
     if not wanted:
         raise VqcastError("download.kinetics selects no segment of its annotation files")
-    return Selection(wanted, in_two)
+    ids = {segment.id for segment in chosen}
+    order = dict.fromkeys(segment.id for segment in segments if segment.id in ids)
+    return Selection(wanted, in_two, tuple(order))
 
 
 def parse(name: str, text: str) -> list[Segment]:

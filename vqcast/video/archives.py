@@ -53,10 +53,11 @@ class KineticsArchives:
         self.exclusions = exclusions
         self.wanted: dict[str, Segment] = {}
         self.left_out: list[Fetched] = []
+        self.order: list[str] = []
 
     def plan(self) -> Sequence[str]:
         """The URLs of the archives."""
-        self.wanted, self.left_out = plan_segments(self.settings, self.folder, self.exclusions)
+        self.wanted, self.left_out, self.order = plan_segments(self.settings, self.folder, self.exclusions)
         urls = {}
         for place in self.settings.kinetics_archives.lists:
             for number, line in enumerate(

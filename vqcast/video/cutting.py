@@ -106,6 +106,11 @@ def _note(video: dict, stream: ffmpeg.Stream, frames: int, rate: Fraction, error
 
 
 def _row(video: dict, index: int) -> dict:
-    row = {name: video[name] for name in ("video", "label", "split", "licence", "attribution", "url")}
-    clip = f"{video['video']}#{index:03d}"
-    return row | {"clip": clip, "video_sha256": video["sha256"], "status": "ok", "reason": None}
+    """What a clip's row says of the clip itself."""
+    return {
+        "clip": f"{video['video']}#{index:03d}",
+        "video": video["video"],
+        "video_sha256": video["sha256"],
+        "status": "ok",
+        "reason": None,
+    }

@@ -1,7 +1,8 @@
 """The source `directory`: a folder of one's own videos, `<root>/<label>/<file>`.
 
 `<root>/videos.csv` may state what the folder cannot: a column `video` (path relative to the root) and a
-column `split` (train or val); and, if it likes, `label`, `url`, `licence`, `attribution` and `sha256`.
+column `split` (train or val); and, if it likes, `label`, `url`, `licence`, `attribution` and `sha256`. Its
+videos come in the order of its rows, and then those that it does not name, by name.
 """
 
 import csv
@@ -35,15 +36,17 @@ class Directory:
     def __init__(self, settings: DirectorySource):
         self.root = Path(settings.root)
         self.val_share = settings.val_share
+        self.order: list[str] = []
 
     def plan(self) -> Sequence[tuple[Entry, ...]]:
         if not self.root.is_dir():
             raise VqcastError(f"download.directory.root: the folder {self.root} does not exist")
         stated, present = _read_table(self.root / TABLE), _listed(self.root)
-        names = sorted(stated.keys() | present)
+        names = [*stated, *sorted(present - stated.keys())]
         if not names:
             raise VqcastError(f"download.directory.root: {self.root} holds no video as <label>/<file>")
         entries = [self._entry(name, stated.get(name, {}), name in present) for name in names]
+        self.order = [entry.video.video for entry in entries]
         starts = range(0, len(entries), VIDEOS_PER_REQUEST)
         return [tuple(entries[start : start + VIDEOS_PER_REQUEST]) for start in starts]
 

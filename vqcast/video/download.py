@@ -23,6 +23,7 @@ def download(
 ) -> None:
     """Fetch every video of the chosen source into folder `store`, and write the table `out`.
 
+    Rows come in the source's own order, so that videos added to its end move no other.
     kinetics: folder of the annotation files and lists that are no URLs.
     exclude: table of the videos that are left out.
     Says on stderr which videos are not there.
@@ -34,11 +35,11 @@ def download(
     requests = source.plan()
     kept = Store(store)
     kept.clear()
-    fetched: list[Fetched] = []
-    for _, some in run_units(partial(source.fetch, store=kept), requests, "download"):
-        fetched += some
+    fetched = [
+        one for _, some in run_units(partial(source.fetch, store=kept), requests, "download") for one in some
+    ]
     fetched += source.missing(fetched)
-    rows = _rows(fetched)
+    rows = _rows(fetched, source.order)
     _exclude(rows, exclusions)
     _reject_train_copies_of_val(rows)
     if table := shortfall(rows):
@@ -59,15 +60,14 @@ def source_of(settings: Download, kinetics: Path, exclusions: Exclusions) -> Sou
     return KineticsUrls(settings, kinetics, exclusions)
 
 
-def _rows(fetched: Sequence[Fetched]) -> list[dict]:
-    """A row a video, in the order of their ids; of those that came more than once, the best."""
+def _rows(fetched: Sequence[Fetched], order: Sequence[str]) -> list[dict]:
+    """A row a video, in the order given; of those that came more than once, the best."""
     rows = [_row(item) for item in fetched if item.video is not None]
-    rows.sort(key=lambda row: (row["video"], row["status"] != "ok", row["url"] or ""))
-    return [
-        row
-        for before, row in zip([None, *rows], rows, strict=False)
-        if not before or before["video"] != row["video"]
-    ]
+    rows.sort(key=lambda row: (row["status"] != "ok", row["url"] or ""))
+    best: dict[str, dict] = {}
+    for row in rows:
+        best.setdefault(row["video"], row)
+    return [best[video] for video in order if video in best]
 
 
 def _row(fetched: Fetched) -> dict:

@@ -12,8 +12,11 @@ from vqcast.video.sources import Fetched, Video
 
 def plan_segments(
     settings: Download, folder: Path, exclusions: Exclusions
-) -> tuple[dict[str, Segment], list[Fetched]]:
-    """The segments to fetch, by id, and a row for each that is wanted but must not be fetched."""
+) -> tuple[dict[str, Segment], list[Fetched], list[str]]:
+    """The segments to fetch, by id; a row for each that is wanted but must not be fetched; and all ids.
+
+    The ids are in the order in which the annotation files first name them, so that new lines come last.
+    """
     selection = select(settings.kinetics, lambda place: read_text(place, folder, settings.network))
     left_out = [
         Fetched(video_of(segment), None, "held-out", f"its YouTube video is in the split {split} too")
@@ -28,7 +31,7 @@ def plan_segments(
             left_out.append(Fetched(video_of(segment), None, "excluded", reason))
     if not wanted:
         raise VqcastError("all segments that download.kinetics selects are in two splits or excluded")
-    return wanted, left_out
+    return wanted, left_out, list(selection.order)
 
 
 def video_of(segment: Segment, url: str | None = None) -> Video:

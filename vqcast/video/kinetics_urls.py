@@ -43,13 +43,14 @@ class KineticsUrls:
         self.exclusions = exclusions
         self.cookies: str | None = None  # the text of the file
         self.left_out: list[Fetched] = []
+        self.order: list[str] = []
 
     def __getstate__(self) -> dict:
-        return vars(self) | {"left_out": []}  # which no worker needs, and each would get with each request
+        return vars(self) | {"left_out": [], "order": []}  # which no worker needs
 
     def plan(self) -> Sequence[tuple[Segment, ...]]:
         self.cookies = _read_cookies(self.settings.kinetics_urls.cookies)
-        wanted, self.left_out = plan_segments(self.settings, self.folder, self.exclusions)
+        wanted, self.left_out, self.order = plan_segments(self.settings, self.folder, self.exclusions)
         _check(self.settings, self.cookies)
         segments = list(wanted.values())
         starts = range(0, len(segments), SEGMENTS_PER_REQUEST)

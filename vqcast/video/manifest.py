@@ -1,7 +1,8 @@
 """The two tables of videos: data/raw.parquet, a row a video, and data/clips.parquet, a row a clip."""
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from vqcast.errors import VqcastError
 from vqcast.files import appearing
 
 SPLITS = ("train", "val")
+ROWS_AT_ONCE = 10_000  # held as Python objects while a table is written
 
 RAW = pa.schema(
     [
@@ -59,23 +61,31 @@ CLIPS = pa.schema(
 
 
 def write_manifest(rows: Iterable[dict], schema: pa.Schema, path: str | Path) -> None:
-    """Write `rows` as they are ordered; a key that a row lacks is null."""
+    """Write `rows` as they are ordered, however many; a key that a row lacks is null."""
+    rows = iter(rows)
+    chunks = iter(lambda: list(itertools.islice(rows, ROWS_AT_ONCE)), [])
+    tables = [pa.Table.from_pylist(chunk, schema=schema) for chunk in chunks]
     with appearing(path) as partial:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial)
+        pq.write_table(pa.concat_tables([schema.empty_table(), *tables]).combine_chunks(), partial)
 
 
 def read_manifest(path: str | Path, schema: pa.Schema) -> list[dict]:
     """The rows of a manifest; raises VqcastError if it is not one."""
+    return read_table(path, schema, schema.names).to_pylist()
+
+
+def read_table(path: str | Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a manifest; raises VqcastError if it is not one."""
     try:
-        table = pq.read_table(path, partitioning=None)
+        present = pq.read_schema(path).names
+        missing = [name for name in schema.names if name not in present]
+        if missing:
+            raise VqcastError(f"{path} lacks the columns {', '.join(missing)}")
+        return pq.read_table(path, columns=list(columns), partitioning=None)
     except FileNotFoundError:
         raise VqcastError(f"{path} does not exist; run the stage that makes it first") from None
     except pa.ArrowInvalid as error:
         raise VqcastError(f"{path} is not a parquet table: {str(error).splitlines()[0]}") from None
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise VqcastError(f"{path} lacks the columns {', '.join(missing)}")
-    return table.select(schema.names).to_pylist()
 
 
 def summary(rows: Iterable[dict], reasons_shown: int = 3) -> str:

@@ -54,6 +54,7 @@ class Sample:
 
     def __init__(self, settings: SampleSource):
         self.settings = settings
+        self.order: list[str] = []
 
     def plan(self) -> Sequence[tuple[Drawing, ...]]:
         settings, code = self.settings, _code()
@@ -63,6 +64,7 @@ class Sample:
             for split, count in counts
             for index in range(count)
         ]
+        self.order = [drawing.video.video for drawing in drawings]
         starts = range(0, len(drawings), VIDEOS_PER_REQUEST)
         return [tuple(drawings[start : start + VIDEOS_PER_REQUEST]) for start in starts]
 

@@ -1,7 +1,6 @@
 """Shards of clips: Arrow IPC files of `clip` (string) and `video` (binary, an mp4), a record batch a clip.
 
-A batch a clip lets a reader map the file into memory and touch only the clip that it wants, and lets a
-writer hold only the clip that it writes.
+A batch a clip lets a reader read only the clip that it wants, and a writer hold only the clip that it writes.
 """
 
 from collections.abc import Iterable
@@ -26,7 +25,8 @@ class Shard:
 
     def __init__(self, path: str | Path):
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            # Not mapped into memory: pages once touched would count as this process's as long as it runs.
+            self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
         except FileNotFoundError:
             raise VqcastError(f"the shard {path} does not exist") from None
         except pa.ArrowInvalid as error:

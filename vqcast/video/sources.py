@@ -50,8 +50,10 @@ class Source(Protocol):
     picklable, and fetching it twice does no harm.
     """
 
+    order: Sequence[str]  # the ids of all videos, once `plan` has made it: the order of their rows
+
     def plan(self) -> Sequence[object]:
-        """The requests that together make the collection; raises VqcastError if there are none."""
+        """The requests that make the collection, in its order; raises VqcastError if there are none."""
         ...
 
     def fetch(self, request: object, store: Store) -> list[Fetched]:

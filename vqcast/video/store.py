@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vqcast.files import appearing, sha256_file
+from vqcast.files import appearing, link_or_copy, sha256_file
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,7 @@ class Store:
         stored = self._place(sha256, path.suffix)
         if not stored.is_file() or not (stored.samefile(path) or sha256_file(stored) == sha256):
             with appearing(stored) as partial:
-                try:
-                    os.link(path.resolve(), partial)
-                except OSError:
-                    shutil.copyfile(path, partial)
+                link_or_copy(path.resolve(), partial)
         return self._describe(stored)
 
     def _note(self, path: Path, text: str) -> None:
