@@ -175,8 +175,8 @@ def test_training_clip_of_a_validation_video_gets_a_row_with_the_reason_and_is_n
     rows = place.download(mirror.settings())
     assert [(row["video"][3:], row["split"], row["outcome"], row["status"]) for row in rows] == [
         ("00000001_000005_000015", "train", "held-out", "excluded"),
-        ("00000001_000050_000060", "val", "ok", "ok"),
         ("00000002_000005_000015", "train", "ok", "ok"),
+        ("00000001_000050_000060", "val", "ok", "ok"),
     ]
     assert rows[0]["reason"] == "its YouTube video is in the split val too"
     assert len([path for path in files(place.store) if path.suffix == ".mp4"]) == 2

@@ -89,8 +89,8 @@ def test_clip_is_the_segment_to_the_frame(place, site, content):
     place.download(from_urls(site))
     rows = place.clip()
     assert [(row["clip"], row["start"], row["end"], row["frames"]) for row in rows] == [
-        ("-aaaaaaaaa__000001_000004#000", 0.0, 3.0, 75),
         ("-aaaaaaaaa__000003_000007#000", 0.0, 4.0, 100),
+        ("-aaaaaaaaa__000001_000004#000", 0.0, 3.0, 75),
     ]
 
 

@@ -60,8 +60,8 @@ def refusal(fetch, url, **how):
 def frames_of(path, folder, start=None, end=None):
     """What the clip stage makes of a file."""
     folder.mkdir()
-    how = ffmpeg.Cut(64, RATE, False, 10_000, 8, 4, start, end)
-    assert ffmpeg.cut(path, how, folder, 60.0) == ""
+    how = ffmpeg.Cut(64, RATE, False, 10_000, 8, 4, start, end, most=10_000)
+    assert ffmpeg.cut(path, ffmpeg.probe(path, LIMITS), how, folder, LIMITS) == ""
     mp4 = (folder / "00000.mp4").read_bytes()
     return decode(mp4, range(count_frames(mp4)))
 

@@ -40,9 +40,12 @@ MODELS = [
     "models/bottom_prior",
 ]
 COMMANDS = {
-    "download": ["--store", "data/raw", "--out", "data/raw.parquet"],
+    "download": [
+        *("--kinetics", "data/kinetics", "--exclude", "data/exclude.csv"),
+        *("--store", "data/raw", "--out", "data/raw.parquet"),
+    ],
     "clip": [
-        *("--raw", "data/raw.parquet", "--store", "data/raw"),
+        *("--raw", "data/raw.parquet", "--store", "data/raw", "--exclude", "data/exclude.csv"),
         *("--out", "data/clips", "--manifest", "data/clips.parquet"),
     ],
     "train_vqvae": [*CLIPS, "--out", "models/vqvae", "--curves", "reports/curves/vqvae"],
@@ -103,6 +106,8 @@ def pipeline(tmp_path_factory) -> Path:
     for section, changes in TINY.items():
         document[section].update(changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(document))
+    (folder / "data").mkdir()
+    (folder / "data/exclude.csv").write_text("id,reason,date\n")
     for stage in COMMANDS:
         finish(stage, folder)
     return folder

@@ -81,7 +81,7 @@ class Encoder:
     def encode(
         self, shards: Sequence[ShardToEncode], done: Callable[[int], object] = lambda windows: None
     ) -> None:
-        """Encode shards in this process, decoding ahead from each to the next; tells `done` of windows."""
+        """Encode shards in this process, decoding ahead from each to the next; `done` is told of windows."""
         codes = self._codes(shards, done)
         for shard in shards:
             self._finish(shard, itertools.islice(codes, len(shard.windows)))

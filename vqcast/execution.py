@@ -97,8 +97,8 @@ def run_units(
 
     `function` must be importable and idempotent: it runs in other processes, on other machines if there is a
     Ray cluster, in any order, and again where one dies. A unit is asked for shortly before it runs, so that
-    `units` need not hold them all. networks: whether a unit runs networks, in processes of `threads()` threads
-    each. Those that run on a GPU run in this process; on Ray, where there are GPUs.
+    `units` need not hold them all. networks: whether a unit runs networks; it then has `threads()` threads,
+    and where that is on a GPU, it runs in this process, or on a node of the Ray cluster that has one.
     """
     if on_ray():
         from vqcast.on_ray import run_on_ray  # not at the top: ray need not be installed

@@ -35,9 +35,6 @@ class Batch:
     part: Path
     whole: Path
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
 
 def sample_windows(sampling: Sampling, windows: int, scratch: Path) -> Path:
     """Sample all `windows` validation windows; the folder in `scratch` that then holds the samples.
@@ -50,7 +47,8 @@ def sample_windows(sampling: Sampling, windows: int, scratch: Path) -> Path:
         parts.setdefault(batch.whole, []).append(batch.part)
     waiting = {whole: len(some) for whole, some in parts.items() if not whole.exists()}
     wanted = [batch for batch in batches if batch.whole in waiting]
-    for batch, _ in run_units(partial(sample_batch, sampling), wanted, "sample", networks=True):
+    for number, _ in run_units(partial(sample_batch, sampling), wanted, "sample", networks=True):
+        batch = wanted[number]
         waiting[batch.whole] -= 1
         if not waiting[batch.whole]:
             join_samples(batch.whole, parts[batch.whole])

@@ -122,10 +122,10 @@ def make_clips(
 ) -> Iterator[dict]:
     """Cut the videos that table `raw` pins in folder `store` into the shards of folder `out`.
 
-    Excluded ones are left out. Clips shorter than `least_frames` are rejected. Returns the rows of data/clips.parquet, read from
-    `scratch` as they are asked for; that folder is for these settings and this code alone, and keeps what
-    the next run can use. Raises VqcastError where a file is not the one that was downloaded, or where too
-    many videos yield no clip.
+    Excluded ones are left out. Clips shorter than `least_frames` are rejected. Returns the rows of
+    data/clips.parquet, read from `scratch` as they are asked for; that folder is for these settings and this
+    code alone, and keeps what the next run can use. Raises VqcastError where a file is not the one that was
+    downloaded, or where too many videos yield no clip.
     """
     plan = ShardPlan(raw, settings.videos_per_shard, exclusions)
     shards = FinishedShards(scratch / "shards", ".arrow")

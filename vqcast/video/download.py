@@ -35,9 +35,9 @@ def download(
     requests = source.plan()
     kept = Store(store)
     kept.clear()
-    fetched = [
-        one for _, some in run_units(partial(source.fetch, store=kept), requests, "download") for one in some
-    ]
+    fetched: list[Fetched] = []
+    for _, some in run_units(partial(source.fetch, store=kept), requests, "download"):
+        fetched += some
     fetched += source.missing(fetched)
     rows = _rows(fetched, source.order)
     _exclude(rows, exclusions)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from torch.utils.data import Dataset
 
@@ -92,6 +93,10 @@ class Clips:
         self.manifest = Path(manifest)
         table = read_table(manifest, CLIPS, [*COLUMNS, "frames", "status"])
         self._table = _compact(table.filter(pc.field("status") == "ok"))
+
+    def row(self, clip: str) -> dict:
+        """A clip's row of the manifest."""
+        return pq.read_table(self.manifest, filters=[("clip", "==", clip)], partitioning=None).to_pylist()[0]
 
     def windows(self, split: str, window: Window) -> Windows:
         """Every window of a split, in the manifest's order; raises VqcastError if there is none."""
