@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.stages import ROOT, run_stage, write_params
+from benchmarks.stages import ROOT, make_clips, run_stage, write_params
 from vqcast.models import load_vqvae
 from vqcast.networks.grids import Grids
 from vqcast.settings import load_settings
@@ -61,10 +61,7 @@ def main() -> None:
     download = {"source": "directory", "directory": root}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "exclude.csv").write_text("id,reason,date\n")
-        write_params(folder, PRESET, download=download)
-        run_stage(folder, "download")
-        run_stage(folder, "clip")
+        make_clips(folder, PRESET, download)
         few, many = (minutes_of(folder, download, steps) for steps in TRIALS)
         a_step = (many - few) / (TRIALS[1] - TRIALS[0])
         steps = int((arguments.minutes - few) / a_step) + TRIALS[0]

@@ -54,3 +54,12 @@ def run_stage(folder: Path, stage: str) -> str:
     if process.returncode:
         sys.exit(process.returncode)
     return said
+
+
+def make_clips(folder: Path, preset: str, download: dict) -> tuple[Path, Path]:
+    """Run `download` and `clip` in `folder`; the shards and the manifest."""
+    (folder / "exclude.csv").write_text("id,reason,date\n")
+    write_params(folder, preset, download=download)
+    for stage in ("download", "clip"):
+        run_stage(folder, stage)
+    return folder / "clips", folder / "clips.parquet"

@@ -82,7 +82,7 @@ class Encoder:
         self, shards: Sequence[ShardToEncode], done: Callable[[int], object] = lambda windows: None
     ) -> None:
         """Encode shards in this process, decoding ahead from each to the next; `done` is told of windows."""
-        codes = self._codes(shards, done)
+        codes = self.codes(shards, done)
         for shard in shards:
             self._finish(shard, itertools.islice(codes, len(shard.windows)))
 
@@ -97,20 +97,20 @@ class Encoder:
         with self.finished.appearing(shard.clips, {}) as path:
             write_shard(path, ids, dict(zip(LEVELS, levels, strict=True)), self.vqvae_sha256, shard.clips)
 
-    def _codes(
-        self, shards: Sequence[ShardToEncode], done: Callable[[int], object]
+    def codes(
+        self, shards: Sequence[ShardToEncode], done: Callable[[int], object] = lambda windows: None
     ) -> Iterator[list[np.ndarray]]:
         """The codes of every window of the shards, one after another: an array (T, H, W) a level."""
         vqvae = _loaded(self.vqvae, self.vqvae_sha256)
-        frames = _Frames(ClipReader(self.clips), self.window.frames)
-        for batch in read_ahead(frames, _Batches(shards, self.batch_size), reading_threads()):
-            levels = [codes.cpu().numpy() for codes in self._encode(vqvae, batch)]
+        for batch in decoding_ahead(shards, self.clips, self.window.frames, self.batch_size):
+            levels = [codes.cpu().numpy() for codes in self.codes_of(vqvae, batch)]
             done(len(batch))
             yield from (list(window) for window in zip(*levels, strict=True))
 
     @torch.inference_mode()
-    def _encode(self, vqvae: VQVAE, batch: torch.Tensor) -> list[torch.Tensor]:
+    def codes_of(self, vqvae: VQVAE, batch: torch.Tensor) -> list[torch.Tensor]:
         """Codes (B, T, H, W) of every level; the prefix codes see the given frames and nothing later."""
+        batch = batch.permute(0, 4, 1, 2, 3)  # in memory, it is as the network likes it
         count = len(batch)
         if count < self.batch_size:  # the last ones of a run
             batch = batch[torch.arange(self.batch_size) % count]
@@ -119,20 +119,38 @@ class Encoder:
         return [codes[:count] for codes in (*prefix, *whole)]
 
 
+def decoding_ahead(
+    shards: Sequence[ShardToEncode], clips: Path, frames: int, batch_size: int
+) -> Iterator[torch.Tensor]:
+    """Batches of the shards' windows, uint8 (B, T, H, W, 3), which go on from one shard to the next.
+
+    clips: the folder of clip shards.
+    """
+    windows = _Frames(ClipReader(clips), frames)
+    return read_ahead(windows, _Batches(shards, batch_size), reading_threads())
+
+
 @functools.lru_cache(maxsize=1)  # a worker encodes many shards
 def _loaded(folder: str, sha256: str) -> VQVAE:
     return load_vqvae(folder)
 
 
 class _Frames(Dataset):
-    """The frames of the window that is asked for: uint8 (3, T, H, W)."""
+    """The frames of the windows that are asked for: uint8 (T, H, W, 3) each."""
 
     def __init__(self, reader: ClipReader, frames: int):
         self.reader, self.frames = reader, frames
 
-    def __getitem__(self, ref: WindowRef) -> torch.Tensor:
-        frames_THWC = self.reader.read(ref, self.frames)
-        return torch.from_numpy(frames_THWC.transpose(3, 0, 1, 2).copy())
+    def __getitems__(self, refs: list[WindowRef]) -> list[torch.Tensor]:
+        """Windows of one clip, which may overlap, are decoded in one go."""
+        windows = []
+        for _, group in itertools.groupby(refs, lambda ref: ref.clip):
+            its_refs = list(group)
+            first = its_refs[0].start
+            frames = self.reader.read(its_refs[0], its_refs[-1].start - first + self.frames)
+            starts = (ref.start - first for ref in its_refs)
+            windows += [torch.from_numpy(frames[start : start + self.frames]) for start in starts]
+        return windows
 
 
 class _Batches:

@@ -33,4 +33,5 @@ def read_ahead(windows: Dataset, batches: Iterable[list], readers: int) -> Itera
 
 
 def _read(windows: Dataset, keys: list) -> object:
-    return default_collate([windows[key] for key in keys])
+    together = getattr(windows, "__getitems__", None)  # as a DataLoader has it
+    return default_collate(together(keys) if together else [windows[key] for key in keys])
