@@ -18,9 +18,12 @@ from vqcast.models import save_model
 
 VIDEOS = 120
 COMMANDS = {
-    "download": ["--store", "data/raw", "--out", "data/raw.parquet"],
+    "download": [
+        *("--kinetics", "kinetics", "--exclude", "exclude.csv"),
+        *("--store", "data/raw", "--out", "data/raw.parquet"),
+    ],
     "clip": [
-        *("--raw", "data/raw.parquet", "--store", "data/raw"),
+        *("--raw", "data/raw.parquet", "--store", "data/raw", "--exclude", "exclude.csv"),
         *("--out", "data/clips", "--manifest", "data/clips.parquet"),
     ],
     "encode": [
@@ -68,6 +71,7 @@ def make_collection(folder, numbers):
     for name, rate in (("train", "25"), ("val", "30")):
         make_video(folder / f"{name}.mp4", size="32x32", rate=rate, frames=24)
     list_videos(folder, numbers)
+    (folder / "exclude.csv").write_text("id,reason,date\n")
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings["download"] |= {"source": "directory", "directory": {"root": "videos", "val_share": 0.5}}
     settings["clip"] |= {"size": 32, "videos_per_shard": 2}

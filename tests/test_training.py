@@ -209,12 +209,12 @@ def test_a_stage_of_two_processes_goes_on_after_kills_to_the_same_bytes(copy):
 
 
 def test_what_stops_every_process_is_said_once(copy):
-    flip_a_byte(copy / "data/latents/train-00001.parquet")
+    flip_a_byte(copy / "data/latents/train-00000.parquet")
     process = start("train_top_prior", copy, VQCAST_PROCESSES="2")
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert errors.strip().splitlines() == [
-        "train_top_prior: data/latents/train-00001.parquet is damaged: "
+        "train_top_prior: data/latents/train-00000.parquet is damaged: "
         "its hash is not the one that manifest.json states"
     ]
 
