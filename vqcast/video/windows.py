@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from torch.utils.data import Dataset
 
@@ -91,6 +92,11 @@ class Clips:
         self.manifest = Path(manifest)
         table = read_table(manifest, CLIPS, [*COLUMNS, "frames", "status"])
         self._table = _compact(table.filter(pc.field("status") == "ok"))
+
+    def row(self, clip: str) -> dict:
+        """A clip's whole row of the manifest, read from the file."""
+        (row,) = pq.read_table(self.manifest, filters=pc.field("clip") == clip, partitioning=None).to_pylist()
+        return row
 
     def windows(self, split: str, window: Window) -> Windows:
         """Every window of a split, in the manifest's order; raises VqcastError if there is none."""
