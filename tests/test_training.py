@@ -84,9 +84,11 @@ def refusal(stage: str, folder: Path) -> str:
     return errors.strip().splitlines()[-1]
 
 
-def first_file(folder: Path, process: subprocess.Popen) -> None:
+def first_file(folder: Path, stage: str, process: subprocess.Popen) -> None:
     """Wait until a stage has put something into its scratch folder, or has ended."""
-    while process.poll() is None and not any(path.is_file() for path in (folder / ".vqcast").rglob("*")):
+    while process.poll() is None and not any(
+        path.is_file() for path in (folder / ".vqcast/scratch" / stage).rglob("*")
+    ):
         time.sleep(0.02)
 
 
@@ -129,7 +131,7 @@ def test_killed_stage_resumes_to_the_same_bytes(pipeline, copy, stage, out):
     instants = random.Random(stage)
     began = time.monotonic()
     process = start(stage, copy)
-    first_file(copy, process)
+    first_file(copy, stage, process)
     startup = time.monotonic() - began
     for _ in range(10):
         time.sleep(instants.uniform(0.0, 0.3))
@@ -148,7 +150,7 @@ def test_an_interrupted_training_stage_saves_its_last_step_and_ends_with_the_sam
 ):
     subprocess.run(["rm", "-rf", str(copy / "models/top_prior")], check=True)
     process = start("train_top_prior", copy)
-    first_file(copy, process)
+    first_file(copy, "train_top_prior", process)
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == (-signal.SIGTERM if number == signal.SIGTERM else 130)
@@ -184,7 +186,7 @@ def test_a_stage_of_two_processes_goes_on_after_kills_to_the_same_bytes(copy):
     finish("train_vqvae", quiet, VQCAST_PROCESSES="2")
     instants = random.Random(2)
     process = start("train_vqvae", copy, VQCAST_PROCESSES="2")
-    first_file(copy, process)
+    first_file(copy, "train_vqvae", process)
     for victim in ("all", "second", "first"):
         time.sleep(instants.uniform(0.0, 0.3))
         second = second_rank(process)

@@ -60,6 +60,11 @@ def test_windows_of_one_split_come_from_no_video_of_the_other(clips):
     assert train and val and not train & val
 
 
+def test_row_of_a_clip_is_that_of_the_manifest(clips):
+    row = clips.row("train-00003#000")
+    assert (row["frames"], row["fps"], row["licence"]) == (20, 25.0, "CC0-1.0")
+
+
 @pytest.mark.parametrize("size", [32, 40, 48, 64, 96])
 def test_frames_are_those_from_the_windows_start_at_any_clip_size(tmp_path, size):
     (tmp_path / "videos/label").mkdir(parents=True)

@@ -95,8 +95,9 @@ class Clips:
         self._table = _compact(table.filter(pc.field("status") == "ok"))
 
     def row(self, clip: str) -> dict:
-        """A clip's row of the manifest."""
-        return pq.read_table(self.manifest, filters=[("clip", "==", clip)], partitioning=None).to_pylist()[0]
+        """A clip's whole row of the manifest, read from the file."""
+        (row,) = pq.read_table(self.manifest, filters=pc.field("clip") == clip, partitioning=None).to_pylist()
+        return row
 
     def windows(self, split: str, window: Window) -> Windows:
         """Every window of a split, in the manifest's order; raises VqcastError if there is none."""
