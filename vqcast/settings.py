@@ -4,20 +4,12 @@ Every dataclass below is one section of params.yaml and states what its keys mea
 itself when it is made; `Settings` checks what sections must agree on.
 """
 
-import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from vqcast.errors import VqcastError
-
-
-class SettingsError(VqcastError):
-    """A parameter is unknown, ill-typed, out of range, or contradicts another one."""
+from vqcast.parameters import SettingsError, build, one_of, positive, share
 
 
 @dataclass(frozen=True)
@@ -30,7 +22,7 @@ class SampleSource:
     seed: int
 
     def __post_init__(self):
-        _positive(self, "train_videos", "val_videos", "frames")
+        positive(self, "train_videos", "val_videos", "frames")
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,7 @@ class DirectorySource:
     val_share: float  # of the videos whose split videos.csv does not state
 
     def __post_init__(self):
-        _share(self, "val_share")
+        share(self, "val_share")
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class KineticsSelection:
         if not set(self.splits) <= {"train", "val", "test"}:
             raise SettingsError(f"splits must be of train, val and test, not {list(self.splits)}")
         if self.max_per_label is not None:
-            _positive(self, "max_per_label")
+            positive(self, "max_per_label")
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class KineticsArchives:
     max_clip_bytes: int  # a larger file in an archive is refused
 
     def __post_init__(self):
-        _positive(self, "max_clip_bytes")
+        positive(self, "max_clip_bytes")
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ class KineticsUrls:
     time_limit: float  # seconds for one video before it is given up
 
     def __post_init__(self):
-        _positive(self, "rate_limit", "time_limit")
+        positive(self, "rate_limit", "time_limit")
         if not self.url_template.startswith(("http://", "https://")) or "{id}" not in self.url_template:
             raise SettingsError(
                 f"url_template must be an http or https URL with {{id}} in it, not {self.url_template!r}"
@@ -99,7 +91,7 @@ class Network:
     max_pause: float  # a server that asks for more in Retry-After is left for a later run
 
     def __post_init__(self):
-        _positive(self, "timeout", "tries", "pause", "max_pause")
+        positive(self, "timeout", "tries", "pause", "max_pause")
 
 
 @dataclass(frozen=True)
@@ -114,8 +106,8 @@ class Download:
     network: Network
 
     def __post_init__(self):
-        _one_of(self, "source", ("sample", "directory", "kinetics-archives", "kinetics-urls"))
-        _share(self, "max_failed_share")
+        one_of(self, "source", ("sample", "directory", "kinetics-archives", "kinetics-urls"))
+        share(self, "max_failed_share")
         if self.source.startswith("kinetics") and not self.kinetics.annotations:
             raise SettingsError("kinetics.annotations names no file, which the source kinetics needs")
         if self.source == "kinetics-archives" and not self.kinetics_archives.lists:
@@ -137,11 +129,11 @@ class Clip:
     max_bytes: int  # of a video's file
 
     def __post_init__(self):
-        _positive(self, "size", "seconds", "gop", "videos_per_shard", "time_limit")
-        _positive(self, "max_pixels", "max_seconds", "max_bytes")
-        _share(self, "max_rejected_share")
+        positive(self, "size", "seconds", "gop", "videos_per_shard", "time_limit")
+        positive(self, "max_pixels", "max_seconds", "max_bytes")
+        share(self, "max_rejected_share")
         if self.fps is not None:
-            _positive(self, "fps")
+            positive(self, "fps")
         if not 0 <= self.crf <= 51:
             raise SettingsError(f"clip.crf must lie in 0..51, not {self.crf}")
 
@@ -153,7 +145,7 @@ class Window:
     stride: int  # frames from one window's start to the next
 
     def __post_init__(self):
-        _positive(self, "frames", "given", "stride")
+        positive(self, "frames", "given", "stride")
         if self.given >= self.frames:
             raise SettingsError(
                 f"window.given ({self.given}) must be less than window.frames ({self.frames})"
@@ -178,8 +170,8 @@ class Vqvae:
     bottom_mask_prob: float
 
     def __post_init__(self):
-        _positive(self, "hidden", "residual", "residual_layers", "codes", "code_dim")
-        _share(self, "decay", "bottom_mask_prob")
+        positive(self, "hidden", "residual", "residual_layers", "codes", "code_dim")
+        share(self, "decay", "bottom_mask_prob")
         for stage in ("first", "second"):
             filters, strides = getattr(self, f"{stage}_filter"), getattr(self, f"{stage}_stride")
             for size, stride in zip(filters, strides, strict=True):
@@ -227,7 +219,7 @@ class BottomPrior:
 
     def __post_init__(self):
         _check_prior(self)
-        _positive(self, "past_slices")
+        positive(self, "past_slices")
 
 
 @dataclass(frozen=True)
@@ -248,10 +240,10 @@ class Training:
     seed: int
 
     def __post_init__(self):
-        _positive(self, "steps", "batch_size", "learning_rate", "grad_clip", "accumulate")
-        _positive(self, "validate_every", "checkpoint_every")
-        _one_of(self, "optimizer", ("adamw", "muon"))
-        _one_of(self, "precision", ("bfloat16", "float32"))
+        positive(self, "steps", "batch_size", "learning_rate", "grad_clip", "accumulate")
+        positive(self, "validate_every", "checkpoint_every")
+        one_of(self, "optimizer", ("adamw", "muon"))
+        one_of(self, "precision", ("bfloat16", "float32"))
         if self.warmup_steps < 0 or self.weight_decay < 0:
             raise SettingsError("warmup_steps and weight_decay must not be negative")
         if self.batch_size % self.accumulate:
@@ -278,7 +270,7 @@ class BottomTraining(PriorTraining):
 
     def __post_init__(self):
         super().__post_init__()
-        _positive(self, "slices_per_window")
+        positive(self, "slices_per_window")
 
 
 @dataclass(frozen=True)
@@ -286,7 +278,7 @@ class Encode:
     batch_size: int
 
     def __post_init__(self):
-        _positive(self, "batch_size")
+        positive(self, "batch_size")
 
 
 @dataclass(frozen=True)
@@ -301,10 +293,10 @@ class Sample:
     seed: int
 
     def __post_init__(self):
-        _one_of(self, "precision", ("bfloat16", "float32"))
-        _positive(self, "temperature", "samples_per_window", "batch_size", "windows_per_shard")
+        one_of(self, "precision", ("bfloat16", "float32"))
+        positive(self, "temperature", "samples_per_window", "batch_size", "windows_per_shard")
         if self.top_k is not None:
-            _positive(self, "top_k")
+            positive(self, "top_k")
         if not 0 < self.top_p <= 1:
             raise SettingsError(f"sample.top_p must lie in (0, 1], not {self.top_p}")
 
@@ -318,9 +310,9 @@ class Evaluate:
     moving_below_psnr: float  # dB; a window moves when its repeated last frame scores less
 
     def __post_init__(self):
-        _positive(self, "batch_size", "resolution", "moving_below_psnr")
-        _one_of(self, "frames", ("predicted", "all"))
-        _one_of(self, "precision", ("bfloat16", "float32"))
+        positive(self, "batch_size", "resolution", "moving_below_psnr")
+        one_of(self, "frames", ("predicted", "all"))
+        one_of(self, "precision", ("bfloat16", "float32"))
 
 
 @dataclass(frozen=True)
@@ -328,7 +320,7 @@ class Report:
     filmstrips: int  # windows shown
 
     def __post_init__(self):
-        _positive(self, "filmstrips")
+        positive(self, "filmstrips")
 
 
 @dataclass(frozen=True)
@@ -387,77 +379,14 @@ def load_settings(path: str | Path = "params.yaml") -> Settings:
     except yaml.YAMLError as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     try:
-        return _build(Settings, document, "")
+        return build(Settings, document, "")
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _build(cls: type, document: object, prefix: str):
-    """Make dataclass `cls` from a mapping; `prefix` is the dotted path of its section."""
-    if not isinstance(document, dict):
-        raise SettingsError(f"{prefix.rstrip('.') or 'the file'} must be a mapping of parameters")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key in document:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else ""
-            raise SettingsError(f"{prefix}{key} is not a parameter{hint}")
-    hints = typing.get_type_hints(cls)
-    values = {}
-    for name in fields:
-        if name not in document:
-            raise SettingsError(f"{prefix}{name} is missing")
-        values[name] = _convert(hints[name], document[name], f"{prefix}{name}")
-    try:
-        return cls(**values)
-    except SettingsError as error:
-        section = prefix.rstrip(".")
-        text = str(error)
-        raise SettingsError(text if not section or section in text else f"{section}: {text}") from None
-
-
-def _convert(hint: object, value: object, key: str):
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, f"{key}.")
-    if typing.get_origin(hint) is types.UnionType:  # `X | None`
-        return None if value is None else _convert(typing.get_args(hint)[0], value, key)
-    if typing.get_origin(hint) is tuple:
-        kinds = typing.get_args(hint)
-        if kinds[1:] == (...,):
-            if not isinstance(value, list):
-                raise SettingsError(f"{key} must be a list, not {value!r}")
-            return tuple(_convert(kinds[0], item, key) for item in value)
-        if not isinstance(value, list) or len(value) != len(kinds):
-            raise SettingsError(f"{key} must be a list of {len(kinds)} numbers, not {value!r}")
-        return tuple(_convert(kind, item, key) for kind, item in zip(kinds, value, strict=True))
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        raise SettingsError(f"{key} must be {names[hint]}, not {value!r}")
-    return value
-
-
-def _positive(section: object, *names: str) -> None:
-    for name in names:
-        if not getattr(section, name) > 0:
-            raise SettingsError(f"{name} must be greater than 0, not {getattr(section, name)}")
-
-
-def _share(section: object, *names: str) -> None:
-    for name in names:
-        if not 0 <= getattr(section, name) <= 1:
-            raise SettingsError(f"{name} must lie in 0..1, not {getattr(section, name)}")
-
-
-def _one_of(section: object, name: str, choices: tuple[str, ...]) -> None:
-    if getattr(section, name) not in choices:
-        raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {getattr(section, name)!r}")
-
-
 def _check_prior(prior: TopPrior | BottomPrior) -> None:
-    _positive(prior, "hidden", "residual", "layers", "kernel", "attention_every", "heads")
-    _positive(prior, "condition_hidden", "condition_residual", "condition_layers")
+    positive(prior, "hidden", "residual", "layers", "kernel", "attention_every", "heads")
+    positive(prior, "condition_hidden", "condition_residual", "condition_layers")
     if prior.kernel % 2 == 0:
         raise SettingsError(f"kernel must be odd, not {prior.kernel}")
     if prior.hidden % prior.heads:
