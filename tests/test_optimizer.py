@@ -5,6 +5,7 @@ import torch
 
 from tests.networks import top_prior, vqvae, window_codes
 from tests.test_loop import SETTINGS
+from vqcast.training.muon import Muon
 from vqcast.training.optimizer import Optimizer
 
 MUON = dataclasses.replace(SETTINGS, optimizer="muon")
@@ -60,3 +61,20 @@ def test_the_next_step_after_save_and_load_is_bit_equal(tmp_path):
     step(loaded, resumed, 1)
     for (name, weight), other in zip(network.named_parameters(), loaded.parameters(), strict=True):
         assert torch.equal(weight, other), name
+
+
+def test_muon_takes_the_steps_of_torch_s_own():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 10), (10, 6), (6, 10), (8, 8)]
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    ours = [weight.detach().clone() for weight in weights]
+    options = dict(lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    theirs, muon = torch.optim.Muon(weights, **options), Muon(ours, weight_decay=0.1)
+    for _ in range(5):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        theirs.step()
+        muon.step([weight.grad for weight in weights], 0.02)
+    # Both iterate in bfloat16, which has 8 bits: what they round differently is a part of a step of 0.02.
+    for weight, other in zip(weights, ours, strict=True):
+        torch.testing.assert_close(other, weight.detach(), rtol=0, atol=2e-3)

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from vqcast.settings import Training
+from vqcast.training.muon import Muon
 
 BETAS = (0.9, 0.98)
 
@@ -11,53 +12,38 @@ BETAS = (0.9, 0.98)
 class Optimizer:
     """One step for all parameters of a network, at a learning rate that comes with the step.
 
-    Muon (Jordan et al. 2024, torch.optim.Muon) steps along the orthogonalised momentum of a matrix; a
-    convolution's filters are taken as one matrix, a row an output channel, as in Jordan's own use. Both
-    optimizers move a weight by about the learning rate. Embeddings, the network's `output` layer, biases
-    and gains are AdamW's; weight decay is for what has more than one axis.
+    Muon takes matrices; a convolution's filters are taken as one matrix, a row an output channel, as in
+    Jordan's own use. Both optimizers move a weight by about the learning rate. Embeddings, the network's
+    `output` layer, biases and gains are AdamW's; weight decay is for what has more than one axis.
     """
 
     def __init__(self, network: nn.Module, settings: Training):
-        hidden = _hidden_weights(network) if settings.optimizer == "muon" else []
-        # Muon takes matrices: views, which share their memory with the weights.
-        self._pairs = [
-            (weight, nn.Parameter(_rows(weight.detach()).view(len(weight), -1))) for weight in hidden
-        ]
-        chosen = {id(weight) for weight in hidden}
+        self._hidden = _hidden_weights(network) if settings.optimizer == "muon" else []
+        chosen = {id(weight) for weight in self._hidden}
         rest = [weight for weight in network.parameters() if id(weight) not in chosen]
         groups = [
             {"params": [weight for weight in rest if weight.ndim > 1], "weight_decay": settings.weight_decay},
             {"params": [weight for weight in rest if weight.ndim <= 1], "weight_decay": 0.0},
         ]
-        self._optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
-        ]
-        if self._pairs:
-            matrices = [matrix for _, matrix in self._pairs]
-            self._optimizers.append(
-                torch.optim.Muon(
-                    matrices,
-                    lr=settings.learning_rate,
-                    weight_decay=settings.weight_decay,
-                    adjust_lr_fn="match_rms_adamw",
-                )
-            )
+        self._adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
+        # Views, which share their memory with the weights.
+        matrices = [_rows(weight.detach()).view(len(weight), -1) for weight in self._hidden]
+        self._muon = Muon(matrices, settings.weight_decay)
 
     def step(self, learning_rate: float) -> None:
         """Step along the gradients that the parameters hold."""
-        for weight, matrix in self._pairs:
-            matrix.grad = None if weight.grad is None else _rows(weight.grad).reshape(matrix.shape)
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-            optimizer.step()
+        for group in self._adamw.param_groups:
+            group["lr"] = learning_rate
+        self._adamw.step()
+        gradients = [None if weight.grad is None else _rows(weight.grad) for weight in self._hidden]
+        self._muon.step(gradients, learning_rate)
 
     def state_dict(self) -> dict:
-        return {type(optimizer).__name__: optimizer.state_dict() for optimizer in self._optimizers}
+        return {"adamw": self._adamw.state_dict(), "muon": self._muon.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        for optimizer in self._optimizers:
-            optimizer.load_state_dict(state[type(optimizer).__name__])
+        self._adamw.load_state_dict(state["adamw"])
+        self._muon.load_state_dict(state["muon"])
 
 
 def _hidden_weights(network: nn.Module) -> list[nn.Parameter]:
