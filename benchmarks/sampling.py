@@ -20,7 +20,7 @@ import json
 import torch
 
 from benchmarks.measure import MATRIX_BYTES, interleaved_medians, matrix_vector_product
-from vqcast.execution import threads
+from vqcast.execution import cores
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
 from vqcast.sampling.draw import draw
 from vqcast.sampling.incremental import Generation, Sampler
@@ -94,7 +94,7 @@ def large_prior() -> dict[str, object]:
 
 
 def main() -> None:
-    torch.set_num_threads(threads())
+    torch.set_num_threads(cores())
     print(f"speedups: {SMALL}, {TOP_GRID} and {BOTTOM_GRID}, batch 16", flush=True)
     print(f"large prior: {LARGE}, {LARGE_GRID}", flush=True)
     figures = {
