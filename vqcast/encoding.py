@@ -1,9 +1,9 @@
 """Encoding every window of every clip, once: a latent shard for each shard of clips.
 
 On a CPU, processes encode a shard each. A GPU is fed by threads that decode ahead, in batches that go on from
-one shard to the next. Every batch that
-the network sees has the same size, so that a window's codes do not depend on which windows share its batch:
-wherever a resumed run starts, and whichever shards are new, a shard's bytes are the same.
+one shard to the next. Every batch that the network sees has the same size, so that a window's codes do not
+depend on which windows share its batch: wherever a resumed run starts, and whichever shards are new, the
+bytes of a shard are the same.
 """
 
 import functools

@@ -95,6 +95,7 @@ class _Other:
         while not self.ready.exists():
             if self.process.poll() is not None:
                 self.tell_failure()
+                raise VqcastError("one of its processes ended before it could be joined; run it again")
             time.sleep(0.02)
 
     def tell_failure(self) -> None:
