@@ -31,11 +31,17 @@ class CausalAttention(nn.Module):
         start = self.start.to(key_value.dtype).expand(len(key_value), 1, -1)
         key_value = torch.cat([start, key_value[:, :-1]], 1)
         key, value = key_value.chunk(2, -1)
-        attended = F.scaled_dot_product_attention(
-            self.split(self.query(normed)), self.split(key), self.split(value), is_causal=True
-        )
+        attended = _attended(self.split(self.query(normed)), self.split(key), self.split(value))
         return features + self.out(attended.transpose(1, 2).flatten(2)).view_as(features)
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, C) to (B, heads, N, C / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Causal attention, (B, heads, N, C / heads); on a CPU in float32, which is three times as fast there."""
+    if query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(query.float(), key.float(), value.float(), is_causal=True)

@@ -44,7 +44,7 @@ class Dropout(nn.Dropout):
             return F.dropout(x, dropped / 256, self.training)
         numbers = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = numbers.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
-        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+        return x * kept.view(torch.int8).to(x.dtype).mul_(256 / (256 - dropped))
 
 
 class GatedLayer(nn.Module):

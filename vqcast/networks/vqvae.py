@@ -49,10 +49,29 @@ class ReplicatedConvTranspose3d(nn.ConvTranspose3d):
         return F.conv_transpose3d(x, self.weight, self.bias, self.stride, padding)
 
 
+class _WithEnds(torch.autograd.Function):
+    """`x` (B, C, T, H, W) with its first and last slice repeated `times` more on either side.
+
+    Autograd's own derivative would be three tensors of the full size, in another memory format, and their sum.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, times: int) -> Tensor:
+        ctx.times = times
+        first, last = x[:, :, :1], x[:, :, -1:]
+        return torch.cat([first] * times + [x] + [last] * times, 2)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        times = ctx.times
+        own = gradient[:, :, times:-times].clone(memory_format=torch.channels_last_3d)
+        own[:, :, :1] += gradient[:, :, :times].sum(2, keepdim=True)
+        own[:, :, -1:] += gradient[:, :, -times:].sum(2, keepdim=True)
+        return own, None
+
+
 def _with_ends(x: Tensor, times: int) -> Tensor:
-    """`x` (B, C, T, H, W) with its first and last slice repeated `times` more on either side."""
-    first, last = x[:, :, :1], x[:, :, -1:]
-    return torch.cat([first] * times + [x] + [last] * times, 2) if times else x
+    return _WithEnds.apply(x, times) if times else x
 
 
 class ResidualBlock(nn.Module):

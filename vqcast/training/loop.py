@@ -180,7 +180,7 @@ def take_step(
     Returns its figures, or none when it was refused for not being finite.
     """
     task.train()
-    task.network.zero_grad()
+    optimizer.gradient.zero_()
     uniforms = np.random.default_rng((settings.seed, step)).random(
         (settings.batch_size, task.uniforms), np.float32
     )
@@ -195,10 +195,9 @@ def take_step(
         (loss / batches.parts).backward()
         noted.append({name: value.detach().float() for name, value in {"loss": loss, **figures}.items()})
     figures = {name: torch.stack([part[name] for part in noted]).mean() for name in noted[0]}
-    average_over_ranks(
-        [*(p.grad for p in task.network.parameters() if p.grad is not None), *figures.values()]
-    )
-    norm = nn.utils.clip_grad_norm_(task.network.parameters(), settings.grad_clip)
+    average_over_ranks(list(figures.values()))
+    average_over_ranks([optimizer.gradient])
+    norm = optimizer.clip(settings.grad_clip)
     accepted = bool(torch.isfinite(figures["loss"] + norm))
     if accepted:
         optimizer.step(learning_rate(settings, step))

@@ -1,10 +1,13 @@
 """Muon (Jordan et al. 2024): steps along the orthogonalised momentum of matrices."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+
+from vqcast.training.ranks import rank, ranks
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, as Jordan chose them
@@ -14,45 +17,76 @@ ITERATIONS = 5
 class Muon:
     """One step for all matrices, at a learning rate that comes with the step.
 
-    The same as torch.optim.Muon with adjust_lr_fn="match_rms_adamw", but for matrices of one shape at once:
-    networks such as these have many small ones, and one by one they took a third of a training step.
+    The same as torch.optim.Muon with adjust_lr_fn="match_rms_adamw", but for matrices of one shape at once,
+    and every rank orthogonalises its share of them alone: networks such as these have many small matrices,
+    and all of them, one by one, took a third of a training step.
     """
 
     def __init__(self, matrices: Sequence[Tensor], weight_decay: float):
-        self.weight_decay = weight_decay
-        self._groups: dict[torch.Size, list[int]] = {}
-        for number, matrix in enumerate(matrices):
-            self._groups.setdefault(matrix.shape, []).append(number)
-        self.matrices = list(matrices)
-        self.momenta = [
-            torch.zeros(len(members), *shape, device=matrices[members[0]].device)
-            for shape, members in self._groups.items()
-        ]
+        self.matrices, self.weight_decay = list(matrices), weight_decay
+        shares = _shares([matrix.shape for matrix in matrices], ranks())
+        # In this order gradients come and the momentum is kept: those of a batch lie side by side.
+        self.order = [number for share in shares for batch in share for number in batch]
+        sizes = [sum(self.matrices[number].numel() for batch in share for number in batch) for share in shares]
+        device = self.matrices[0].device if matrices else None
+        self.momentum = torch.zeros(sum(sizes), device=device)
+        self._own = slice(sum(sizes[: rank()]), sum(sizes[: rank() + 1]))
+        # A row a rank, of its updates; all rows are as long as the longest.
+        self._updates = torch.zeros(ranks(), max(sizes), dtype=torch.bfloat16, device=device)
+        self._batches = [list(self._in_batches(row, share)) for row, share in zip(self._updates, shares)]
+
+    def _in_batches(
+        self, flat: Tensor, share: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[list[Tensor], Tensor]]:
+        """The matrices of every batch of a rank's share, and the piece (N, R, C) of `flat` that is theirs."""
+        start = 0
+        for batch in share:
+            matrices = [self.matrices[number] for number in batch]
+            end = start + sum(matrix.numel() for matrix in matrices)
+            yield matrices, flat[start:end].view(len(batch), *matrices[0].shape)
+            start = end
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor | None], learning_rate: float) -> None:
-        """Step along `gradients`, one of as many entries for each matrix; one without stays as it is."""
-        for (shape, members), momentum in zip(self._groups.items(), self.momenta, strict=True):
-            moving = [place for place, number in enumerate(members) if gradients[number] is not None]
-            if not moving:
-                continue
-            gradient = torch.stack([gradients[members[place]].reshape(shape) for place in moving])
-            all_move = len(moving) == len(members)
-            its_momentum = (momentum if all_move else momentum[moving]).lerp_(gradient, 1 - MOMENTUM)
-            if not all_move:
-                momentum[moving] = its_momentum
-            update = orthogonalised(gradient.lerp_(its_momentum, MOMENTUM)).float()  # Nesterov's
-            size = 0.2 * math.sqrt(max(shape)) * learning_rate  # AdamW's step has this root mean square
-            chosen = [self.matrices[members[place]] for place in moving]
-            torch._foreach_mul_(chosen, 1 - learning_rate * self.weight_decay)
-            torch._foreach_add_(chosen, list(update.unbind()), alpha=-size)
+    def step(self, gradient: Tensor, learning_rate: float) -> None:
+        """Step along `gradient`: those of all matrices, one after the other as `order` numbers them."""
+        self.momentum.lerp_(gradient, 1 - MOMENTUM)
+        ahead = torch.lerp(gradient[self._own], self.momentum[self._own], MOMENTUM)  # Nesterov's
+        start = 0
+        for _, update in self._batches[rank()]:
+            end = start + update.numel()
+            update.copy_(orthogonalised(ahead[start:end].view_as(update)))
+            start = end
+        if ranks() > 1 and self.matrices:
+            dist.all_gather(list(self._updates), self._updates[rank()].clone())
+        for matrices, update in (batch for share in self._batches for batch in share):
+            size = 0.2 * math.sqrt(max(update.shape[1:])) * learning_rate  # AdamW's root mean square
+            torch._foreach_mul_(matrices, 1 - learning_rate * self.weight_decay)
+            torch._foreach_add_(matrices, list(update.unbind()), alpha=-size)
 
     def state_dict(self) -> dict:
-        return {"momenta": self.momenta}
+        """The momentum of each matrix, whatever the number of ranks."""
+        return {"momenta": self._momenta()}
 
     def load_state_dict(self, state: dict) -> None:
-        for momentum, saved in zip(self.momenta, state["momenta"], strict=True):
+        for momentum, saved in zip(self._momenta(), state["momenta"], strict=True):
             momentum.copy_(saved)
+
+    def _momenta(self) -> list[Tensor]:
+        pieces = self.momentum.split([self.matrices[number].numel() for number in self.order])
+        return [
+            pieces[self.order.index(number)].view_as(matrix) for number, matrix in enumerate(self.matrices)
+        ]
+
+
+def _shares(shapes: Sequence[torch.Size], ranks: int) -> list[list[list[int]]]:
+    """For every rank, batches of numbers of matrices of one shape; all ranks have about as much to do."""
+    work, shares = [0] * ranks, [dict[torch.Size, list[int]]() for _ in range(ranks)]
+    costs = [shape.numel() * min(shape) for shape in shapes]
+    for number in sorted(range(len(shapes)), key=lambda number: -costs[number]):
+        chosen = work.index(min(work))
+        work[chosen] += costs[number]
+        shares[chosen].setdefault(shapes[number], []).append(number)
+    return [list(share.values()) for share in shares]
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

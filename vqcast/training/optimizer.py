@@ -1,7 +1,7 @@
 """AdamW for every weight, or Muon for the hidden layers and AdamW for the rest."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vqcast.settings import Training
 from vqcast.training.muon import Muon
@@ -18,8 +18,8 @@ class Optimizer:
     """
 
     def __init__(self, network: nn.Module, settings: Training):
-        self._hidden = _hidden_weights(network) if settings.optimizer == "muon" else []
-        chosen = {id(weight) for weight in self._hidden}
+        hidden = _hidden_weights(network) if settings.optimizer == "muon" else []
+        chosen = {id(weight) for weight in hidden}
         rest = [weight for weight in network.parameters() if id(weight) not in chosen]
         groups = [
             {"params": [weight for weight in rest if weight.ndim > 1], "weight_decay": settings.weight_decay},
@@ -27,16 +27,29 @@ class Optimizer:
         ]
         self._adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
         # Views, which share their memory with the weights.
-        matrices = [_rows(weight.detach()).view(len(weight), -1) for weight in self._hidden]
+        matrices = [_rows(weight.detach()).view(len(weight), -1) for weight in hidden]
         self._muon = Muon(matrices, settings.weight_decay)
+        # Flat, so that all are averaged and clipped at once; what Muon takes comes first, in its order.
+        weights = [*(hidden[number] for number in self._muon.order), *rest]
+        sizes = [weight.numel() for weight in weights]
+        self.gradient = torch.zeros(sum(sizes), device=weights[0].device)
+        for weight, part in zip(weights, self.gradient.split(sizes), strict=True):
+            weight.grad = part.as_strided(weight.shape, weight.stride(), part.storage_offset())
+
+    gradient: Tensor  # those that backward adds to, of all weights
+
+    def clip(self, norm: float) -> Tensor:
+        """Scale the gradient down to `norm` where it is longer; returns how long it was."""
+        length = torch.linalg.vector_norm(self.gradient)
+        self.gradient.mul_((norm / (length + 1e-6)).clamp(max=1.0))
+        return length
 
     def step(self, learning_rate: float) -> None:
-        """Step along the gradients that the parameters hold."""
+        """Step along the gradient."""
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate
         self._adamw.step()
-        gradients = [None if weight.grad is None else _rows(weight.grad) for weight in self._hidden]
-        self._muon.step(gradients, learning_rate)
+        self._muon.step(self.gradient[: len(self._muon.momentum)], learning_rate)
 
     def state_dict(self) -> dict:
         return {"adamw": self._adamw.state_dict(), "muon": self._muon.state_dict()}
@@ -56,6 +69,6 @@ def _hidden_weights(network: nn.Module) -> list[nn.Parameter]:
     ]
 
 
-def _rows(weight: torch.Tensor) -> torch.Tensor:
+def _rows(weight: Tensor) -> Tensor:
     """Axes in the order in which a filter lies in memory: channels last."""
     return weight.movedim(1, -1)

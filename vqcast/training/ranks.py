@@ -158,6 +158,9 @@ def sum_over_ranks(tensors: Sequence[Tensor]) -> None:
     """Put the sum over all ranks in the place of each tensor, in one exchange of float32."""
     if ranks() == 1:
         return
+    if len(tensors) == 1 and tensors[0].dtype == torch.float32 and tensors[0].is_contiguous():
+        dist.all_reduce(tensors[0])
+        return
     flat = torch.cat([tensor.flatten().float() for tensor in tensors])
     dist.all_reduce(flat)
     for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
