@@ -1,6 +1,6 @@
 """Trains a small network, alone or as one rank under torchrun, for tests/test_ranks.py.
 
-python -m tests.rank_worker NETWORK FOLDER [STEP]    rank 1 kills itself in STEP, once
+python -m tests.rank_worker NETWORK FOLDER OPTIMIZER [STEP]    rank 1 kills itself in STEP, once
 """
 
 import os
@@ -23,7 +23,6 @@ WINDOWS = 24
 TRAINING = dict(
     steps=20,
     batch_size=8,
-    optimizer="adamw",
     learning_rate=0.003,
     warmup_steps=2,
     weight_decay=0.01,
@@ -69,19 +68,20 @@ class Codes(Dataset):
         return {level: codes[index] for level, codes in self.codes.items()}
 
 
-def task_of(network: str) -> tuple[Task, Training]:
+def task_of(network: str, optimizer: str) -> tuple[Task, Training]:
+    options = dict(TRAINING, optimizer=optimizer)
     if network == "vqvae":
-        return VqvaeTask(VQVAE_SETTINGS, 0, Pixels(0), Pixels(1), readers=0), Training(**TRAINING)
+        return VqvaeTask(VQVAE_SETTINGS, 0, Pixels(0), Pixels(1), readers=0), Training(**options)
     if network == "top_prior":
-        training = PriorTraining(**TRAINING, average_decay=0.9)
+        training = PriorTraining(**options, average_decay=0.9)
         return TopPriorTask(TOP, training, Codes(0), Codes(1)), training
-    training = BottomTraining(**TRAINING, average_decay=0.9, slices_per_window=2)
+    training = BottomTraining(**options, average_decay=0.9, slices_per_window=2)
     return BottomPriorTask(BOTTOM, training, Codes(0), Codes(1)), training
 
 
-def main(network: str, folder: Path, deadly_step: int | None) -> None:
-    with joined_ranks(Training(**TRAINING)):
-        task, training = task_of(network)
+def main(network: str, folder: Path, optimizer: str, deadly_step: int | None) -> None:
+    with joined_ranks(Training(**TRAINING, optimizer=optimizer)):
+        task, training = task_of(network, optimizer)
         after_step = task.after_step
         seen = [0]
 
@@ -100,4 +100,4 @@ def main(network: str, folder: Path, deadly_step: int | None) -> None:
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]) if len(sys.argv) > 4 else None)

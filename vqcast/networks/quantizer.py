@@ -61,9 +61,12 @@ class Quantizer(nn.Module):
         return F.embedding(codes, self.codebook).movedim(-1, 1)
 
     def _nearest(self, vectors: Tensor) -> Tensor:
-        """Equation 1; |z|^2 is the same for every code and is left out."""
-        scores = torch.addmm(self.codebook.square().sum(1), vectors, self.codebook.t(), alpha=-2)
-        return scores.argmin(1)
+        """Equation 1; |z|^2 is the same for every code and is left out.
+
+        |e|^2 goes into the product as one more dimension, where the vectors are 1.
+        """
+        codes = torch.cat([-2 * self.codebook, self.codebook.square().sum(1, keepdim=True)], 1)
+        return (F.pad(vectors, (0, 1), value=1.0) @ codes.t()).min(1).indices  # faster than argmin
 
     @torch.no_grad()
     def learn(self) -> None:

@@ -52,7 +52,7 @@ class ReplicatedConvTranspose3d(nn.ConvTranspose3d):
 class _WithEnds(torch.autograd.Function):
     """`x` (B, C, T, H, W) with its first and last slice repeated `times` more on either side.
 
-    Autograd's own derivative would be three tensors of the full size, in another memory format, and their sum.
+    Autograd's own derivative would be three tensors of full size, in another memory format, and their sum.
     """
 
     @staticmethod

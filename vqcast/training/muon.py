@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 import torch.distributed as dist
@@ -26,14 +27,16 @@ class Muon:
         self.matrices, self.weight_decay = list(matrices), weight_decay
         shares = _shares([matrix.shape for matrix in matrices], ranks())
         # In this order gradients come and the momentum is kept: those of a batch lie side by side.
-        self.order = [number for share in shares for batch in share for number in batch]
-        sizes = [sum(self.matrices[number].numel() for batch in share for number in batch) for share in shares]
+        self.order = [number for share in shares for number in chain(*share)]
+        sizes = [sum(self.matrices[number].numel() for number in chain(*share)) for share in shares]
         device = self.matrices[0].device if matrices else None
         self.momentum = torch.zeros(sum(sizes), device=device)
         self._own = slice(sum(sizes[: rank()]), sum(sizes[: rank() + 1]))
         # A row a rank, of its updates; all rows are as long as the longest.
         self._updates = torch.zeros(ranks(), max(sizes), dtype=torch.bfloat16, device=device)
-        self._batches = [list(self._in_batches(row, share)) for row, share in zip(self._updates, shares)]
+        self._batches = [
+            list(self._in_batches(row, share)) for row, share in zip(self._updates, shares, strict=True)
+        ]
 
     def _in_batches(
         self, flat: Tensor, share: Sequence[Sequence[int]]
@@ -51,14 +54,12 @@ class Muon:
         """Step along `gradient`: those of all matrices, one after the other as `order` numbers them."""
         self.momentum.lerp_(gradient, 1 - MOMENTUM)
         ahead = torch.lerp(gradient[self._own], self.momentum[self._own], MOMENTUM)  # Nesterov's
-        start = 0
-        for _, update in self._batches[rank()]:
-            end = start + update.numel()
-            update.copy_(orthogonalised(ahead[start:end].view_as(update)))
-            start = end
+        own = [update for _, update in self._batches[rank()]]
+        for update, part in zip(own, ahead.split([update.numel() for update in own]), strict=True):
+            update.copy_(orthogonalised(part.view_as(update)))
         if ranks() > 1 and self.matrices:
             dist.all_gather(list(self._updates), self._updates[rank()].clone())
-        for matrices, update in (batch for share in self._batches for batch in share):
+        for matrices, update in chain(*self._batches):
             size = 0.2 * math.sqrt(max(update.shape[1:])) * learning_rate  # AdamW's root mean square
             torch._foreach_mul_(matrices, 1 - learning_rate * self.weight_decay)
             torch._foreach_add_(matrices, list(update.unbind()), alpha=-size)
