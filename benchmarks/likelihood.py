@@ -7,8 +7,8 @@ top_ratio, bottom_ratio   validation NLL over true entropy, both in bits a predi
 minutes                   of training, by prior
 
 The process. A window has a hidden velocity, one of `VELOCITIES`, in cells a slice on either level. The top
-grid starts at random and moves by it, with wrap-around; it is narrow along the motion, so that masked
-convolutions reach around it. A bottom code has two parts: one is that of the top
+grid starts at random and moves by it, with wrap-around; grids are narrow along the motion, so that masked
+convolutions reach around them. A bottom code has two parts: one is that of the top
 code above it, the other moves with the grid of bottom codes. Whatever it is, each code is then replaced by a
 random one with probability `REPLACED`, and what is replaced moves on. The velocity can be read from the
 prefix codes: their two bottom slices are one step of motion apart.
@@ -43,7 +43,7 @@ from vqcast.training.ranks import joined_ranks, rank
 
 PARTS = 4  # values of either part of a bottom code
 CODES = PARTS * PARTS
-GRIDS = Grids(top=(4, 8, 3), bottom=(8, 16, 6), prefix_top=1, prefix_bottom=2)
+GRIDS = Grids(top=(4, 8, 3), bottom=(8, 16, 3), prefix_top=1, prefix_bottom=2)
 VELOCITIES = ((0, -1), (0, 0), (0, 1))  # y, x
 REPLACED = 0.1
 TRAIN_WINDOWS, VAL_WINDOWS = 10**6, 256
@@ -55,7 +55,7 @@ NETWORK = {
 }
 TRAINING = {
     "top": dict(steps=1500, batch_size=32, validate_every=250, checkpoint_every=10**6),
-    "bottom": dict(steps=1000, validate_every=250, checkpoint_every=10**6),
+    "bottom": dict(steps=800, batch_size=16, validate_every=200, checkpoint_every=10**6),
 }
 
 

@@ -10,7 +10,8 @@ WINDOWS = [{level: codes.numpy() for level, codes in MovingGrid(100, seed=3)[i].
 
 def expected_bottom(window, number, velocity):
     """What slice `number` holds but for replacement: a part of the top code above, a part that has moved."""
-    above = window["top"][number // 2].repeat(2, 0).repeat(2, 1)
+    time, height, width = GRIDS.ratio
+    above = window["top"][number // time].repeat(height, 0).repeat(width, 1)
     return above // PARTS * PARTS + np.roll(window["bottom"][number - 1] % PARTS, velocity, (0, 1))
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcast.networks.quantizer import Quantized, Quantizer
+from vqcast.networks.replicated import ReplicatedConv3d, ReplicatedConvTranspose3d
 from vqcast.settings import Vqvae
 
 
@@ -24,54 +25,6 @@ class Reconstruction(NamedTuple):
     video: Tensor  # (B, 3, T, H, W) in [-1, 1]
     top: Quantized
     bottom: Quantized
-
-
-class ReplicatedConv3d(nn.Conv3d):
-    """A convolution with replicate padding along time, zeros along height and width.
-
-    What stands still then has the same features at all times. Zeros before the first and after the last
-    frame would give each slice of a resting scene codes of its own, and a prior as many spellings to learn.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        time, height, width = self.padding
-        return F.conv3d(_with_ends(x, time), self.weight, self.bias, self.stride, (0, height, width))
-
-
-class ReplicatedConvTranspose3d(nn.ConvTranspose3d):
-    """A transposed convolution whose input goes on beyond its first and last slice as it ends there."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        time, height, width = self.padding
-        margin = -(-time // self.stride[0])  # input slices that reach into the output from outside
-        x = _with_ends(x, margin)
-        padding = (time + margin * self.stride[0], height, width)
-        return F.conv_transpose3d(x, self.weight, self.bias, self.stride, padding)
-
-
-class _WithEnds(torch.autograd.Function):
-    """`x` (B, C, T, H, W) with its first and last slice repeated `times` more on either side.
-
-    Autograd's own derivative would be three tensors of full size, in another memory format, and their sum.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, times: int) -> Tensor:
-        ctx.times = times
-        first, last = x[:, :, :1], x[:, :, -1:]
-        return torch.cat([first] * times + [x] + [last] * times, 2)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        times = ctx.times
-        own = gradient[:, :, times:-times].clone(memory_format=torch.channels_last_3d)
-        own[:, :, :1] += gradient[:, :, :times].sum(2, keepdim=True)
-        own[:, :, -1:] += gradient[:, :, -times:].sum(2, keepdim=True)
-        return own, None
-
-
-def _with_ends(x: Tensor, times: int) -> Tensor:
-    return _WithEnds.apply(x, times) if times else x
 
 
 class ResidualBlock(nn.Module):
