@@ -40,11 +40,8 @@ def test_values_and_gradients_are_those_of_torch_in_float32(kind, dtype, kernel,
     if kind == "convolution":
         layer, expected, size = ReplicatedConv3d(channels, 24, kernel, stride, padding), convolution, 8
     else:
-        layer, expected, size = (
-            ReplicatedConvTranspose3d(24, channels, kernel, stride, padding),
-            transposed,
-            4,
-        )
+        layer = ReplicatedConvTranspose3d(24, channels, kernel, stride, padding)
+        expected, size = transposed, 4
     x = torch.randn(2, layer.in_channels, size, 2 * size, 3 * size, requires_grad=True)
     wanted = expected(layer, x)
     gradient = torch.randn_like(wanted)
