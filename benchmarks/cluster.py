@@ -50,8 +50,10 @@ def raylet(node: object) -> int:
 
 def works_in(folder: Path, node: object) -> bool:
     """Whether a process of the node is at work in `folder`."""
-    children = Path(f"/proc/{raylet(node)}/task").glob("*/children")
-    pids = {pid for file in children for pid in file.read_text().split()}
+    pids: set[str] = set()
+    for children in Path(f"/proc/{raylet(node)}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that ended meanwhile
+            pids.update(children.read_text().split())
     return any(Path(f"/proc/{pid}/cwd").resolve() == folder.resolve() for pid in pids)
 
 
