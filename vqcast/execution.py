@@ -103,8 +103,7 @@ def run_units(
     if on_ray():
         from vqcast.on_ray import run_on_ray  # not at the top: ray need not be installed
 
-        cpus, gpus = (threads(), int(device().type == "cuda")) if networks else (1, 0)
-        results = run_on_ray(function, units, what, cpus, gpus)
+        results = run_on_ray(function, units, what, networks)
     elif networks and device().type != "cpu":
         results = _run_in_this_process(function, units, networks)
     else:
@@ -117,7 +116,7 @@ def run_units(
 
 def _run_in_this_process(function: Callable[[Unit], Result], units: Sequence[Unit], networks: bool):
     if networks:
-        _limit_threads()
+        limit_threads()
     for number in range(len(units)):
         yield number, function(units[number])
 
@@ -158,14 +157,15 @@ def _begin(function: Callable, networks: bool) -> None:
     _function = function
     _die_with_main()
     if networks:
-        _limit_threads()
+        limit_threads()
 
 
 def _run_one(unit: object) -> object:
     return _function(unit)
 
 
-def _limit_threads() -> None:
+def limit_threads() -> None:
+    """Let networks of this process have as many threads as `threads()` says."""
     import torch
 
     torch.set_num_threads(threads())

@@ -1,87 +1,172 @@
 """Units of work on a Ray cluster, RAY_ADDRESS, whose nodes see this machine's files under the same paths."""
 
+import contextlib
 import os
+import pickle
+import re
 import socket
+import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from vqcast import on_node
 from vqcast.errors import VqcastError
-from vqcast.execution import threads
+from vqcast.execution import device, limit_threads, threads
 
 RETRIES = 5  # of a unit whose node or worker was lost
 CONNECT_SECONDS = 10
+PATIENCE_SECONDS = 300  # with a cluster that lost every node that is large enough
 UNITS_AHEAD = 2  # of each that the cluster can run at once
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (  # that units use: what they make may depend on the version
+    *("decord2", "httpx", "imageio-ffmpeg", "numpy", "pyarrow", "safetensors", "torch", "torchmetrics"),
+    "yt-dlp",
+)
 
 
 def run_on_ray(
-    function: Callable[[object], object], units: Sequence[object], what: str, cpus: int, gpus: int
+    function: Callable[[object], object], units: Sequence[object], what: str, networks: bool
 ) -> Iterator[tuple[int, object]]:
     """Yield `(number, function(units[number]))` for every unit as it completes.
 
-    A unit takes `cpus` CPU cores and `gpus` GPUs of a node. It runs in this process's folder and with its
-    VQCAST_* variables; one whose node dies is run again on another.
+    A unit takes a CPU core of a node; with `networks`, as many as threads(), and a GPU where device() is one.
+    It runs in this process's folder and with its VQCAST_* variables; one whose node dies is run again on
+    another. Raises VqcastError where the cluster cannot be used, or a node has other code or packages.
     """
-    ray = _connected(cpus, gpus)
-    run = ray.remote(_run).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
-    function = ray.put(function)  # once: what it is bound to may be large
+    needed = {"CPU": 1, "GPU": 0}
+    variables = {name: value for name, value in os.environ.items() if name.startswith("VQCAST_")}
+    variables["PYTHONPATH"] = str(ROOT)
+    if networks:  # on the kind of device and the number of threads that they would have here
+        needed = {"CPU": threads(), "GPU": int(device().type == "cuda")}
+        variables |= {"VQCAST_THREADS": str(threads()), "VQCAST_DEVICE": device().type}
+        function = partial(_run_with_its_threads, function)
+    ray = _connected()
+    if not _has_room(ray, needed):
+        raise VqcastError(f"{_no_room(needed)}; VQCAST_THREADS says how many cores")
+    ray.cloudpickle.register_pickle_by_value(on_node)
+    run = ray.remote(on_node.run_unit).options(
+        name=what,
+        num_cpus=needed["CPU"],
+        num_gpus=needed["GPU"],
+        max_retries=RETRIES,
+        runtime_env={"env_vars": variables},
+    )
+    function = ray.put(pickle.dumps(function))  # once: what it is bound to may be large
     numbers = iter(range(len(units)))
     running: dict[object, int] = {}
-    while True:
-        at_once = int(ray.cluster_resources().get("CPU", 0)) // cpus
-        for number in islice(numbers, max(UNITS_AHEAD * at_once - len(running), 0)):
-            running[run.remote(function, units[number], os.getcwd())] = number
-        if not running:
-            return
-        for result in ray.wait(list(running))[0]:
-            try:
-                yield running.pop(result), ray.get(result)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-            except ray.exceptions.RayError as error:
-                raise VqcastError(
-                    f"a unit of {what} was lost {RETRIES + 1} times with its worker or its node "
-                    f"({type(error).__name__}); run it again"
-                ) from None
+    with _described(what) as sender:
+        while True:
+            for number in islice(numbers, max(UNITS_AHEAD * _at_once(ray, needed) - len(running), 0)):
+                running[run.remote(sender, function, pickle.dumps(units[number]))] = number
+            if not running:
+                return
+            for result in _next(ray, list(running), needed):
+                complaint, value = _got(ray, result, what)
+                if complaint:
+                    raise VqcastError(complaint)
+                yield running.pop(result), value
 
 
-def _run(function: Callable[[object], object], unit: object, folder: str) -> object:
-    os.chdir(folder)
+def _run_with_its_threads(function: Callable[[object], object], unit: object) -> object:
+    limit_threads()
     return function(unit)
 
 
-def _connected(cpus: int, gpus: int):
-    """The ray module, connected to the cluster, which has a node that is large enough."""
+@contextlib.contextmanager
+def _described(what: str) -> Iterator[dict]:
+    """What a node must find as it is here: `sender` of on_node.run_unit."""
+    mark, content = Path(".vqcast") / f"seen-by-nodes-{what}", uuid.uuid4().hex
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text(content)
+    try:
+        yield {
+            "folder": os.getcwd(),
+            "mark": str(mark),
+            "content": content,
+            "root": str(ROOT),
+            "code": on_node.hash_of_code(str(ROOT)),
+            "versions": {package: on_node.version_of(package) for package in PACKAGES},
+        }
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _next(ray, running: list, needed: dict[str, int]) -> list:
+    """Those that completed, once there are any; VqcastError if no node is left that could run one."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        done, _ = ray.wait(running, timeout=PATIENCE_SECONDS / 10)
+        if done:
+            return done
+        if _has_room(ray, needed):
+            deadline = time.monotonic() + PATIENCE_SECONDS
+        elif time.monotonic() > deadline:
+            raise VqcastError(f"{_no_room(needed)} any more; run it again to go on from here")
+
+
+def _got(ray, result: object, what: str) -> object:
+    try:
+        return ray.get(result)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise VqcastError(
+            f"a unit of {what} was lost {RETRIES + 1} times with its worker or its node "
+            f"({type(error).__name__}); run it again"
+        ) from None
+
+
+def _at_once(ray, needed: dict[str, int]) -> int:
+    """How many units the cluster runs at once; 1 while it has lost all that could."""
+    there = ray.cluster_resources()
+    return max(1, min(int(there.get(kind, 0)) // count for kind, count in needed.items() if count))
+
+
+def _has_room(ray, needed: dict[str, int]) -> bool:
+    """Whether a node is large enough for one unit."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return any(all(node.get(kind, 0) >= count for kind, count in needed.items()) for node in nodes)
+
+
+def _no_room(needed: dict[str, int]) -> str:
+    return (
+        f"no node of the Ray cluster has the {needed['CPU']} CPU cores and {needed['GPU']} GPUs of one unit"
+    )
+
+
+def _connected():
+    """The ray module, connected to the cluster."""
     try:
         import ray
     except ImportError:
         raise VqcastError(
             "RAY_ADDRESS is set, but ray is not installed: pip install -r requirements.ray.lock.txt"
         ) from None
+    if ray.is_initialized():
+        return ray
     address = os.environ["RAY_ADDRESS"]
-    if not ray.is_initialized():
-        variables = {name: value for name, value in os.environ.items() if name.startswith("VQCAST_")}
-        here = {"VQCAST_THREADS": str(threads()), "PYTHONPATH": str(ROOT)}  # the same bytes, from this code
-        environment = {"env_vars": variables | here}
-        try:
-            _answers(address)
-            ray.init(address, runtime_env=environment, log_to_driver=False, logging_level="warning")
-        except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise VqcastError(f"RAY_ADDRESS {address!r} leads to no usable cluster: {reason}") from None
-    needed = {"CPU": cpus, "GPU": gpus}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(kind, 0) >= count for kind, count in needed.items()) for node in nodes):
-        raise VqcastError(
-            f"no node of the Ray cluster has the {cpus} CPU cores and {gpus} GPUs that one unit takes; "
-            "VQCAST_THREADS says how many cores"
-        )
+    try:
+        _check(address)
+        os.environ.setdefault(
+            "RAY_gcs_server_port_wait_time_s", "1"
+        )  # one try, or it tries for a quarter hour
+        ray.init(address, log_to_driver=False, logging_level="warning")
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split())
+        versions = re.findall(r"(?:Ray|Python): (\S+)", reason)
+        if reason.startswith("Version mismatch") and len(versions) == 4:
+            reason = "it runs Ray {} and Python {}, this machine Ray {} and Python {}".format(*versions)
+        raise VqcastError(f"RAY_ADDRESS {address!r} leads to no usable cluster: {reason}") from None
     return ray
 
 
-def _answers(address: str) -> None:
+def _check(address: str) -> None:
     """Raise OSError where nothing listens at `address`, which Ray itself would wait for without end."""
-    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if address.startswith("ray://"):
+        raise ValueError("it is that of a Ray client server; name the cluster itself, as HOST:6379")
+    host, _, port = address.rpartition(":")
     if port.isdecimal():
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
