@@ -13,7 +13,7 @@ from pathlib import Path
 from vqcast.files import appearing, link_or_copy, sha256_file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     file: str  # path relative to the store
     bytes: int
