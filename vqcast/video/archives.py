@@ -148,8 +148,7 @@ def clips_of(url: str, settings: Download) -> Iterator[tuple[str, IO[bytes] | Fe
     with (
         _damage_found(),
         Body(url, settings.network) as body,
-        io.BufferedReader(body, BLOCK) as whole,  # gzip takes a header that comes in two parts for damage
-        gzip.GzipFile(fileobj=whole, mode="rb") as packed,
+        gzip.GzipFile(fileobj=body, mode="rb") as packed,
         _Unpacked(packed, body) as unpacked,
         tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as archive,
     ):

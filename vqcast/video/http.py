@@ -137,8 +137,9 @@ class Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        if not self._left:
-            self._left = memoryview(next(self._chunks, b""))
+        # Never a single byte where more follow: gzip would take half of its first two for damage.
+        while len(self._left) < 2 and (chunk := next(self._chunks, b"")):
+            self._left = memoryview(bytes(self._left) + chunk)
         count = min(len(buffer), len(self._left))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
