@@ -70,6 +70,7 @@ class Store:
     def move_in(self, path: Path, suffix: str, key: str) -> StoredFile:
         """Take over a finished file, and remember that request `key` gave it."""
         stored = self._place(sha256_file(path), suffix)
+        os.utime(path, ns=(0, 0))  # so that notes are the same bytes whenever it comes
         os.replace(path, stored)
         self._note_request(key, stored)
         return self._describe(stored)
