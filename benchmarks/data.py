@@ -39,7 +39,7 @@ from benchmarks.stages import ROOT, make_clips
 from vqcast.encoding import Encoder, decoding_ahead, shards_to_encode
 from vqcast.execution import threads, workers
 from vqcast.files import sha256_file
-from vqcast.latents import LEVELS, LatentManifest, write_codebooks, write_shard
+from vqcast.latents import LEVELS, LatentManifest, footer_sha256, write_codebooks, write_shard
 from vqcast.models import load_vqvae, read_config, save_model
 from vqcast.networks.grids import Grids
 from vqcast.networks.vqvae import VQVAE
@@ -202,8 +202,6 @@ def size(folder: Path) -> dict[str, float]:
     settings = load_settings(ROOT / "params.yaml")
     vqvae = dataclasses.replace(settings.vqvae, codes=CODES)
     grids = Grids.of(settings.window, settings.clip.size, vqvae)
-    shapes = {"top": grids.top, "bottom": grids.bottom}
-    shapes |= {f"prefix_{name}": (getattr(grids, f"prefix_{name}"), *shapes[name][1:]) for name in shapes}
     sample, frames = settings.download.sample, settings.window
     windows_of_clip = (sample.frames - frames.frames) // frames.stride + 1
     rng, written, clips = np.random.default_rng(0), 0, {}
@@ -213,13 +211,14 @@ def size(folder: Path) -> dict[str, float]:
         for first in range(0, videos, settings.clip.videos_per_shard):
             numbers = range(first, min(first + settings.clip.videos_per_shard, videos))
             ids = [f"{split}-{n:05d}#000@{w:05d}" for n in numbers for w in range(windows_of_clip)]
-            codes = {level: rng.integers(0, CODES, (len(ids), *shapes[level])) for level in LEVELS}
+            codes = {level: rng.integers(0, CODES, (len(ids), *grids.shape(level))) for level in LEVELS}
             files.append(folder / f"{split}-{first:05d}.parquet")
             clips[files[-1].name] = "0" * 64
-            write_shard(files[-1], ids, codes, "0" * 64, "0" * 64)
+            write_shard(files[-1], ids, zip(*codes.values(), strict=True), "0" * 64, "0" * 64)
             written += sum(values.size for values in codes.values())
     hashes = {path.name: sha256_file(path) for path in files}
-    LatentManifest(CODES, frames.given, grids, "0" * 64, clips, hashes).write(folder)
+    footers = {name: footer_sha256(folder / name) for name in clips}
+    LatentManifest(CODES, frames.given, grids, "0" * 64, clips, hashes, footers).write(folder)
     return {"bits_per_code": round(8 * sum(path.stat().st_size for path in folder.iterdir()) / written, 3)}
 
 

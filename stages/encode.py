@@ -42,14 +42,16 @@ def main() -> None:
     encoder.finished.publish_into(folder, keys)
     vqvae = load_vqvae(arguments.vqvae)
     codebooks = write_codebooks(folder, vqvae.quantize_top.codebook, vqvae.quantize_bottom.codebook)
+    notes = {name: encoder.finished.note(key) for name, key in keys.items()}
     manifest = LatentManifest(
         codes=config["settings"]["codes"],
         given=settings.window.given,
         grids=Grids.of(settings.window, config["size"], vqvae.settings),
         vqvae=config["sha256"],
         clips=keys,
-        files={name: encoder.finished.note(key)["sha256"] for name, key in keys.items()}
+        files={name: note["sha256"] for name, note in notes.items()}
         | {codebooks.name: sha256_file(codebooks)},
+        footers={name: note["footer"] for name, note in notes.items()},
     )
     manifest.write(folder)
     publish_directory(folder, arguments.out)

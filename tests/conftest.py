@@ -44,6 +44,24 @@ def edge_videos() -> Path:
     return _folder("VQCAST_EDGE", "odd videos")
 
 
+@pytest.fixture
+def mirror():
+    """A mirror of Kinetics, on a site of its own."""
+    from tests import mirror, site  # not at the top: they import from here
+
+    with site.running() as its_site:
+        yield mirror.Mirror(its_site)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty workspace, in which one worker does everything."""
+    from tests.videos import Workspace
+
+    monkeypatch.setenv("VQCAST_WORKERS", "1")
+    return Workspace(tmp_path / "work")
+
+
 def _folder(variable: str, content: str) -> Path:
     folder = os.environ.get(variable)
     if not folder:

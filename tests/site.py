@@ -22,6 +22,7 @@ class Reply:
     cut_after: int | None = None  # bytes of the whole body, then the connection is closed
     stall_after: int | None = None  # bytes of the whole body, then nothing more comes
     drip: float = 0.0  # seconds before each byte
+    header_drip: float = 0.0  # seconds before each of endless headers
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def running() -> Iterator[Site]:
                 **reply.headers,
             }.items():
                 self.send_header(name, value)
+            while reply.header_drip and not site.closing.wait(reply.header_drip):
+                self.send_header("X-More", "a")
+                self.flush_headers()
             self.end_headers()
             if reply.drip:
                 for byte in body:

@@ -11,11 +11,9 @@ import time
 import pytest
 import yaml
 
-from tests import site as sites
 from tests.conftest import ROOT
 from tests.mirror import (
     PATIENCE,
-    Mirror,
     all_came,
     annotation,
     by_clip,
@@ -35,19 +33,6 @@ from tests.test_clip_stage import processes_of, run_to_end, wait_for
 from tests.videos import Workspace, make_video
 from vqcast.settings import KineticsSelection
 from vqcast.video.annotations import parse
-
-
-@pytest.fixture
-def mirror():
-    with sites.running() as site:
-        yield Mirror(site)
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("VQCAST_WORKERS", "1")
-    return Workspace(tmp_path / "work")
-
 
 # What comes of a good archive
 
@@ -151,6 +136,19 @@ def test_stored_clip_that_was_changed_is_fetched_again(mirror, place):
     row = place.download(mirror.settings())[4]
     (place.store / row["file"]).write_bytes(b"changed")
     assert all_came(place, place.download(mirror.settings()))
+
+
+def test_clip_is_read_again_only_where_its_file_was_written_to(mirror, place):
+    put_whole(mirror, Reply())
+    path = place.store / by_clip(place.download(mirror.settings()))[3]["file"]
+    whole, status = path.read_bytes(), path.stat()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    place.download(mirror.settings())
+    assert len(mirror.spans("part_0")) == 1
+    os.utime(path)
+    assert all_came(place, place.download(mirror.settings()))
+    assert len(mirror.spans("part_0")) == 2
 
 
 def test_selection_that_grows_fetches_what_it_lacks_and_one_that_shrinks_fetches_nothing(mirror, place):

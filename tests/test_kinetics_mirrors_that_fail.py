@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import site as sites
 from tests.mirror import (
     PATIENCE,
-    Mirror,
     all_came,
     annotation,
     by_clip,
@@ -28,21 +26,7 @@ from tests.mirror import (
     stored,
 )
 from tests.site import Reply
-from tests.videos import Workspace
 from vqcast.errors import TransientError, VqcastError
-
-
-@pytest.fixture
-def mirror():
-    with sites.running() as site:
-        yield Mirror(site)
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("VQCAST_WORKERS", "1")
-    return Workspace(tmp_path / "work")
-
 
 # Servers that fail
 
@@ -74,6 +58,29 @@ def test_server_that_is_silent_for_ever_is_a_network_failure(mirror, place):
         place.download(mirror.settings(network=network))
 
 
+def test_server_that_drips_for_ever_is_a_network_failure(mirror, place):
+    put_whole(mirror, Reply(drip=0.05))
+    network = dataclasses.replace(PATIENCE, timeout=0.5, tries=2)
+    with pytest.raises(
+        TransientError, match=r"part_0\.tar\.gz: the server sent fewer than 1024 bytes in 0\.5 s"
+    ):
+        place.download(mirror.settings(network=network))
+    assert len(mirror.spans("part_0")) == 2
+
+
+def test_server_that_drips_is_left_and_taken_up_again(mirror, place):
+    put_whole(mirror, Reply(drip=0.05), Reply())
+    network = dataclasses.replace(PATIENCE, timeout=0.5)
+    assert all_came(place, place.download(mirror.settings(network=network)))
+
+
+def test_headers_that_drip_for_ever_are_a_network_failure(mirror, place):
+    put_whole(mirror, Reply(header_drip=0.05))
+    network = dataclasses.replace(PATIENCE, timeout=0.5, tries=2)
+    with pytest.raises(TransientError, match=r"part_0\.tar\.gz: no answer is complete in 1 s"):
+        place.download(mirror.settings(network=network))
+
+
 def test_length_that_is_stated_too_large_is_found_out(mirror, place):
     put_whole(mirror, Reply(stated_length=1 << 20), Reply())
     assert all_came(place, place.download(mirror.settings()))
@@ -89,7 +96,7 @@ def test_length_that_is_stated_too_small_keeps_the_clips_that_came(mirror, place
     assert by_clip(rows)[11]["reason"].endswith("part_0.tar.gz: it ends too early")
 
 
-@pytest.mark.parametrize("status", [500, 503, 408, 429])
+@pytest.mark.parametrize("status", [500, 503, 408, 403, 429])
 def test_server_in_trouble_is_asked_again(mirror, place, status):
     put_whole(
         mirror, Reply(b"sorry", status=status), Reply(cut_after=4000), Reply(b"sorry", status=status), Reply()
@@ -123,7 +130,7 @@ def test_server_that_asks_for_a_longer_pause_than_is_allowed_is_left_for_a_later
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [(404, "removed"), (410, "removed"), (403, "private"), (451, "region")]
+    ("status", "outcome"), [(404, "removed"), (410, "removed"), (401, "private"), (451, "region")]
 )
 def test_archive_that_is_gone_costs_its_clips_and_no_other(mirror, place, status, outcome):
     mirror.annotate(annotation(1), annotation(2))

@@ -16,12 +16,11 @@ import yaml
 from tests import site as sites
 from tests.conftest import ROOT
 from tests.site import Reply
-from tests.videos import DOWNLOAD, Workspace, make_video, one
+from tests.videos import DOWNLOAD, Workspace, make_video, one, read_rows
 from vqcast.errors import TransientError, VqcastError
 from vqcast.settings import KineticsSelection, Network
 from vqcast.video.exclusions import Exclusions
 from vqcast.video.kinetics_urls import SEGMENTS_PER_REQUEST, KineticsUrls
-from vqcast.video.manifest import RAW, read_manifest
 from vqcast.video.pace import FAILURES_IN_A_ROW, Pace
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
@@ -429,7 +428,7 @@ def test_full_disk_stops_the_download_which_goes_on_when_there_is_room(small_dis
     assert resize("20m")
     process = start_stage(place.folder, from_urls(site), 2)
     assert process.communicate(timeout=60) and process.returncode == 0
-    assert {row["outcome"] for row in read_manifest(place.raw, RAW)} == {"ok"}
+    assert {row["outcome"] for row in read_rows(place.raw)} == {"ok"}
 
 
 def start_stage(folder, settings, workers):

@@ -10,8 +10,9 @@ from vqcast.settings import load_settings
 from vqcast.video import ffmpeg
 from vqcast.video.decoding import count_frames, decode
 from vqcast.video.remote import PART
-from vqcast.video.sections import TimeIsUp, fetch_section, limited, open_client
+from vqcast.video.sections import fetch_section, open_client
 from vqcast.video.sources import FetchError
+from vqcast.video.time_limit import TimeIsUp, limited
 
 RATE = 25
 LIMITS = ffmpeg.Limits(60.0, 2**22)

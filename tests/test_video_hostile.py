@@ -249,12 +249,11 @@ def test_memory_of_a_worker_does_not_grow_with_the_videos_that_it_cuts(folder):
     program = """
 import sys
 from pathlib import Path
-from tests.videos import CLIP
+from tests.videos import CLIP, read_rows
 from vqcast.video.cutting import clips_of
-from vqcast.video.manifest import RAW, read_manifest
 
 folder = Path(sys.argv[1])
-(video,) = read_manifest(folder / "raw.parquet", RAW)
+(video,) = read_rows(folder / "raw.parquet")
 for number in range(1, 101):
     ((row, _),) = clips_of(video, folder / "raw", folder, CLIP, 16)
     assert row["frames"] == 60

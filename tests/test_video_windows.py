@@ -18,12 +18,13 @@ from tests.videos import (
     make_brightening_video,
     make_video,
     one,
+    read_rows,
 )
 from vqcast.errors import VqcastError
 from vqcast.settings import Window
 from vqcast.video import windows as windows_module
 from vqcast.video.decoding import decode
-from vqcast.video.manifest import CLIPS, read_manifest, write_manifest
+from vqcast.video.manifest import CLIPS, write_manifest
 from vqcast.video.shards import Shard
 from vqcast.video.windows import Clips, WindowDataset
 
@@ -137,7 +138,7 @@ def test_shards_of_another_run_are_named(tmp_path, place, clips):
 
 
 def test_split_without_a_usable_clip_is_one_sentence(tmp_path, place):
-    write_manifest(read_manifest(place.manifest, CLIPS)[:1], CLIPS, tmp_path / "clips.parquet")
+    write_manifest(read_rows(place.manifest)[:1], CLIPS, tmp_path / "clips.parquet")
     with pytest.raises(VqcastError, match="lists no clip of split 'val' that holds 16 frames"):
         Clips(place.clips, tmp_path / "clips.parquet").windows("val", WINDOW)
 

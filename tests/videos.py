@@ -6,13 +6,15 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from tests.conftest import ROOT
 from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Window, load_settings
 from vqcast.video import ffmpeg
 from vqcast.video.clips import make_clips, shaping_clips
 from vqcast.video.download import download
 from vqcast.video.exclusions import read_exclusions
-from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
+from vqcast.video.manifest import CLIPS, write_manifest
 
 CLIP = Clip(
     size=32,
@@ -78,7 +80,7 @@ class Workspace:
 
     def download(self, settings: Download) -> list[dict]:
         download(settings, self.kinetics, self.store, self.exclude, self.raw)
-        return read_manifest(self.raw, RAW)
+        return read_rows(self.raw)
 
     def clip(self, least_frames: int = WINDOW.frames, **settings) -> list[dict]:
         changed = dataclasses.replace(CLIP, **settings)
@@ -88,11 +90,15 @@ class Workspace:
         exclusions = read_exclusions(self.exclude)
         rows = make_clips(changed, least_frames, self.raw, self.store, exclusions, scratch, self.clips)
         write_manifest(rows, CLIPS, self.manifest)
-        return read_manifest(self.manifest, CLIPS)
+        return read_rows(self.manifest)
 
     def outputs(self) -> dict[str, bytes]:
         files = [self.raw, self.manifest, *self.clips.iterdir()]
         return {path.name: path.read_bytes() for path in files}
+
+
+def read_rows(manifest: Path) -> list[dict]:
+    return pq.read_table(manifest, partitioning=None).to_pylist()
 
 
 def one(rows: Sequence[dict]) -> dict:

@@ -19,14 +19,14 @@ from tqdm import tqdm
 
 from vqcast.execution import device, on_ray, reading_threads, run_units, threads
 from vqcast.finished import FinishedShards
-from vqcast.latents import LEVELS, write_shard
+from vqcast.latents import footer_sha256, write_shard
 from vqcast.models import load_vqvae
 from vqcast.networks.vqvae import VQVAE
 from vqcast.pixels import to_unit_range
 from vqcast.settings import Window
 from vqcast.video.ahead import read_ahead
 from vqcast.video.manifest import SPLITS
-from vqcast.video.windows import ClipReader, Clips, WindowRef
+from vqcast.video.windows import ClipReader, Clips, WindowRef, Windows
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ShardToEncode:
 
     name: str
     clips: str  # hash of the clips, which is its key among the finished shards of one VQ-VAE
-    windows: Sequence[WindowRef]
+    windows: Windows
 
 
 def shards_to_encode(clips: Clips, window: Window) -> list[ShardToEncode]:
@@ -87,15 +87,10 @@ class Encoder:
             self._finish(shard, itertools.islice(codes, len(shard.windows)))
 
     def _finish(self, shard: ShardToEncode, codes: Iterator[list[np.ndarray]]) -> None:
-        levels: list[np.ndarray] = []
-        for number, window in enumerate(codes):
-            if not levels:
-                levels = [np.empty((len(shard.windows), *level.shape), np.uint16) for level in window]
-            for level, its_codes in zip(levels, window, strict=True):
-                level[number] = its_codes
-        ids = [ref.id for ref in shard.windows]
-        with self.finished.appearing(shard.clips, {}) as path:
-            write_shard(path, ids, dict(zip(LEVELS, levels, strict=True)), self.vqvae_sha256, shard.clips)
+        note: dict[str, str] = {}
+        with self.finished.appearing(shard.clips, note) as path:
+            write_shard(path, shard.windows.ids(), codes, self.vqvae_sha256, shard.clips)
+            note["footer"] = footer_sha256(path)
 
     def codes(
         self, shards: Sequence[ShardToEncode], done: Callable[[int], object] = lambda windows: None

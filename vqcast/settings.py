@@ -85,8 +85,8 @@ class KineticsUrls:
 class Network:
     """How patient a download is with a server."""
 
-    timeout: float  # seconds without a byte before a connection is given up
-    tries: int  # in a row that bring no byte
+    timeout: float  # seconds without a byte, or with few of them, before a connection is given up
+    tries: int  # in a row that bring next to nothing
     pause: float  # seconds before the second try; doubles with each further one
     max_pause: float  # a server that asks for more in Retry-After is left for a later run
 

@@ -3,6 +3,7 @@
 Shapes: N windows, S samples a window, T frames of a window, P predicted frames, D features.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -59,11 +60,10 @@ class ValidationWindows:
         self.clips, self.latents, self.vqvae = clips, latents, vqvae
         self.samples, self.window = samples, window
         self.refs = clips.windows("val", window)
-        ids = [ref.id for ref in self.refs]
-        for name, found in (("latent shards", latents.windows), ("samples", samples.windows)):
-            if found != ids:
+        for name, found in (("latent shards", latents.window_ids()), ("samples", samples.windows)):
+            if any(there != wanted for there, wanted in itertools.zip_longest(found, self.refs.ids())):
                 raise VqcastError(
-                    f"the {name} are not those of the clips' {len(ids)} validation windows; "
+                    f"the {name} are not those of the clips' {len(self.refs)} validation windows; "
                     "run the stages from encode on again"
                 )
 
@@ -87,8 +87,7 @@ class ValidationWindows:
     @torch.inference_mode()
     def reconstructed(self, numbers: range, given: int) -> np.ndarray:
         """Frames from `given` on, uint8 (B, T - given, H, W, 3), of the decoded windows' own codes."""
-        chosen = slice(numbers.start, numbers.stop)
-        codes = Codes(_codes(self.latents.top[chosen]), _codes(self.latents.bottom[chosen]))
+        codes = Codes(*(_codes(self.latents.codes(level, numbers)) for level in ("top", "bottom")))
         video = to_pixels(decode_predicted(self.vqvae, codes, given))
         return video.permute(0, 2, 3, 4, 1).cpu().numpy()
 
@@ -136,11 +135,7 @@ def score_windows(scoring: Scoring, windows: int, scratch: Path) -> dict[str, np
 
     Batches already in `scratch` are not scored again.
     """
-    size = scoring.evaluate.batch_size
-    batches = [
-        Batch(range(first, min(first + size, windows)), scratch / f"scores-{first:08d}.npz")
-        for first in range(0, windows, size)
-    ]
+    batches = batches_of(windows, scoring.evaluate, scratch)
     for _ in run_units(partial(_score, scoring), batches, "evaluate", networks=True):
         pass
     parts = []
@@ -148,6 +143,15 @@ def score_windows(scoring: Scoring, windows: int, scratch: Path) -> dict[str, np
         with np.load(batch.file, allow_pickle=False) as file:
             parts.append(dict(file))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def batches_of(windows: int, evaluate: Evaluate, scratch: Path) -> list[Batch]:
+    """What is scored together, in the order of the windows."""
+    size = evaluate.batch_size
+    return [
+        Batch(range(first, min(first + size, windows)), scratch / f"scores-{first:08d}.npz")
+        for first in range(0, windows, size)
+    ]
 
 
 def scores_by_system(scores: dict[str, np.ndarray]) -> dict[str, Scores]:

@@ -1,12 +1,13 @@
 """From scores of windows to the figures in reports/evaluate.json."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from vqcast.latents import LEVELS, Latents
-from vqcast.metrics.codes import code_counts, entropy_bits, perplexity, usage
+from vqcast.metrics.codes import entropy_bits, perplexity, slice_counts, usage
 from vqcast.metrics.features import RandomI3D
 from vqcast.metrics.frechet import frechet_distance
 from vqcast.metrics.image import PSNR_CAP, psnr
@@ -33,11 +34,12 @@ class Evaluation:
 
     def figures(self, chosen: np.ndarray) -> dict:
         """Every figure over the `chosen` windows (N,), bool; None where they are too few for one."""
+        counts = slice_counts(self.latents, chosen)
         return {
             "windows": int(chosen.sum()),
             **{system: self._system(system, chosen) for system in self.scores},
-            "codes": self._codes(chosen),
-            "priors": {level: self._prior(level, chosen) for level in self.nll_bits},
+            "codes": self._codes(counts),
+            "priors": {level: self._prior(level, chosen, counts[level]) for level in self.nll_bits},
         }
 
     def _system(self, system: str, chosen: np.ndarray) -> dict:
@@ -53,28 +55,28 @@ class Evaluation:
             figures[f"{self.metric}_vs_reconstructions"] = _distance(scores.features, reconstructed)
         return figures
 
-    def _codes(self, chosen: np.ndarray) -> dict:
-        """Bits a code are those of all shards; the share is of a whole window's own codes."""
+    def _codes(self, counts: dict[str, np.ndarray]) -> dict:
+        """Bits a code are those of all shards; the share is of a whole window's own codes.
+
+        counts: (T, K) by level.
+        """
         grids, bits = self.latents.manifest.grids, bits_per_code(self.latents)
         count = int(np.prod(grids.top) + np.prod(grids.bottom))
         figures: dict = {"bits_per_code": bits, "share_of_pixel_bits": count * bits / (self.pixels * 24)}
-        for level in ("top", "bottom"):
-            counts = code_counts(getattr(self.latents, level)[chosen], self.latents.manifest.codes)
-            some = chosen.any()
+        for level, of_slices in counts.items():
+            some = of_slices.any()
             figures[level] = {
-                "usage": usage(counts) if some else None,
-                "perplexity": perplexity(counts) if some else None,
+                "usage": usage(of_slices.sum(0)) if some else None,
+                "perplexity": perplexity(of_slices.sum(0)) if some else None,
             }
         return figures
 
-    def _prior(self, level: str, chosen: np.ndarray) -> dict:
+    def _prior(self, level: str, chosen: np.ndarray, counts: np.ndarray) -> dict:
         """NLL beside the unigram entropy of the same codes: the predicted slices of these windows."""
-        first = getattr(self.latents.manifest.grids, f"prefix_{level}")
-        codes = getattr(self.latents, level)[chosen][:, first:]
-        counts = code_counts(codes, self.latents.manifest.codes)
+        predicted = counts[getattr(self.latents.manifest.grids, f"prefix_{level}") :].sum(0)
         return {
             "nll_bits": _mean(self.nll_bits[level][chosen]),
-            "unigram_entropy_bits": entropy_bits(counts) if chosen.any() else None,
+            "unigram_entropy_bits": entropy_bits(predicted) if predicted.any() else None,
         }
 
 
@@ -84,7 +86,7 @@ def bits_per_code(latents: Latents) -> float:
     shards = [folder / name for name in latents.manifest.files if name.endswith(".parquet")]
     size = sum(path.stat().st_size for path in shards)
     windows = sum(pq.read_metadata(path).num_rows for path in shards)
-    return 8 * size / (windows * sum(getattr(latents, level)[0].size for level in LEVELS))
+    return 8 * size / (windows * sum(math.prod(latents.manifest.grids.shape(level)) for level in LEVELS))
 
 
 def protocol(evaluate: Evaluate, window: Window, samples_per_window: int, features: RandomI3D) -> dict:

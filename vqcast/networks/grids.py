@@ -22,6 +22,11 @@ class Grids:
         prefix_bottom = window.given // vqvae.first_stride[0]
         return cls(tuple(top), tuple(bottom), prefix_bottom // vqvae.second_stride[0], prefix_bottom)
 
+    def shape(self, level: str) -> tuple[int, int, int]:
+        """Size (T, H, W) of `top`, `bottom`, `prefix_top` or `prefix_bottom`."""
+        whole = self.top if level.endswith("top") else self.bottom
+        return (getattr(self, level), *whole[1:]) if level.startswith("prefix") else whole
+
     @property
     def predicted_top(self) -> tuple[int, int, int]:
         return (self.top[0] - self.prefix_top, *self.top[1:])

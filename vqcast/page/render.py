@@ -4,9 +4,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jinja2
+import numpy as np
 
-from vqcast.latents import Latents
-from vqcast.metrics.codes import code_counts
+from vqcast.metrics.codes import slice_counts
 from vqcast.metrics.scores import ValidationWindows
 from vqcast.page.charts import Series, frequency_chart, line_chart
 from vqcast.page.curves import read_curves
@@ -35,6 +35,7 @@ def render_page(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["figure"] = _figure
+    counts = slice_counts(windows.latents)
     page = environment.from_string(Path(template).read_text())
     return page.render(
         figures=figures,
@@ -49,7 +50,7 @@ def render_page(
         gallery=[_entry(windows, one) for one in shown],
         rule=rule,
         frame_charts=[(name, _frame_chart(name, group)) for name, group in _groups(figures)],
-        code_charts={level: _code_chart(windows.latents, level) for level in ("top", "bottom")},
+        code_charts={level: _code_chart(level, of_level.sum(0)) for level, of_level in counts.items()},
         curves=[(name, _curve_charts(Path(curves) / folder, name)) for folder, name in NETWORKS.items()],
     )
 
@@ -98,8 +99,7 @@ def _frame_chart(name: str, figures: dict) -> str:
     return line_chart(lines, f"PSNR of each predicted frame, {name}", "predicted frame", "PSNR, dB")
 
 
-def _code_chart(latents: Latents, level: str) -> str:
-    counts = code_counts(getattr(latents, level), latents.manifest.codes)
+def _code_chart(level: str, counts: np.ndarray) -> str:
     return frequency_chart((counts / counts.sum()).tolist(), "s-model", f"Use of the {level} codes")
 
 

@@ -41,7 +41,7 @@ def sample_windows(sampling: Sampling, windows: int, scratch: Path) -> Path:
 
     Each batch is kept as it comes, and none that `scratch` already holds is drawn again.
     """
-    batches = _batches(windows, sampling.settings, scratch)
+    batches = batches_of(windows, sampling.settings, scratch)
     parts: dict[Path, list[Path]] = {}
     for batch in batches:
         parts.setdefault(batch.whole, []).append(batch.part)
@@ -63,7 +63,8 @@ def sample_batch(sampling: Sampling, batch: Batch) -> None:
         write_samples(batch.part, _rows(sampling, batch))
 
 
-def _batches(windows: int, settings: Sample, scratch: Path) -> list[Batch]:
+def batches_of(windows: int, settings: Sample, scratch: Path) -> list[Batch]:
+    """What is drawn together, in the order of the windows."""
     samples = [(window, sample) for window in range(windows) for sample in range(settings.samples_per_window)]
     a_file = settings.windows_per_shard * settings.samples_per_window
     batches = []
@@ -79,8 +80,8 @@ def _batches(windows: int, settings: Sample, scratch: Path) -> list[Batch]:
 def _rows(sampling: Sampling, batch: Batch) -> list[dict]:
     latents, vqvae, top_prior, bottom_prior = _opened(sampling)
     windows = [window for window, _ in batch.samples]
-    prefix = Codes(_tensor(latents.prefix_top[windows]), _tensor(latents.prefix_bottom[windows]))
-    names = [(latents.windows[window], sample) for window, sample in batch.samples]
+    prefix = Codes(*(_tensor(latents.codes(level, windows)) for level in ("prefix_top", "prefix_bottom")))
+    names = [(latents.window_id(window), sample) for window, sample in batch.samples]
     numbers = random_numbers(names, numbers_a_window(top_prior), sampling.settings.seed)
     codes = sample_codes(top_prior, bottom_prior, prefix, numbers, sampling.settings)
     pixels = to_pixels(decode_predicted(vqvae, codes, latents.manifest.given))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Subset
 
-from vqcast.execution import device
+from vqcast.execution import device, reading_threads
 from vqcast.latents import Latents
 from vqcast.likelihood import (
     Batch,
@@ -50,8 +50,6 @@ class PriorTask(Task):
     the best ones.
     """
 
-    readers = 0  # shards are in memory
-
     def __init__(self, network: nn.Module, training: PriorTraining, latents: Latents, validation: Latents):
         super().__init__()
         start_from_codebooks(network, latents.codebooks)
@@ -59,7 +57,7 @@ class PriorTask(Task):
         self.averaged = AveragedModel(network, multi_avg_fn=partial(_average, training.average_decay))
         self.trained = copy.deepcopy(network)
         self.register_buffer("lowest_nll_bits", torch.tensor(math.inf))
-        self.windows = latents
+        self.windows, self.readers = latents, reading_threads()
         every = max(len(validation) // VALIDATION_WINDOWS, 1)
         self.validation = Subset(validation, range(0, len(validation), every))
 

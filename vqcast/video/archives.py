@@ -86,7 +86,7 @@ class KineticsArchives:
                 if isinstance(file, FetchError):
                     got = file
                 elif clip in self.wanted:
-                    got = _take(file, _key(request, clip), store)
+                    got = _take(file, archive_key(request, clip), store)
                 else:
                     continue
                 if isinstance(got, FetchError):
@@ -95,12 +95,12 @@ class KineticsArchives:
                     taken[clip] = self._fetched(request, clip, got)
         except FetchError as error:
             for clip in self.wanted.keys() - taken.keys():
-                stored = store.find(_key(request, clip))
+                stored = store.find(archive_key(request, clip))
                 if stored is not None:
                     taken[clip] = self._fetched(request, clip, stored)
             whole = Fetched(None, None, error.outcome, f"{request}: {error}")
             return [whole, *taken.values()]
-        store.remember(_key(request), {"archive": request, "clips": refused})
+        store.remember(archive_key(request), {"archive": request, "clips": refused})
         return list(taken.values())
 
     def missing(self, fetched: Collection[Fetched]) -> list[Fetched]:
@@ -120,13 +120,13 @@ class KineticsArchives:
 
     def _from_earlier_run(self, url: str, store: Store) -> list[Fetched] | None:
         """What an archive gave that was read whole; None if it must be read."""
-        note = store.recall(_key(url))
+        note = store.recall(archive_key(url))
         if note is None:
             return None
         fetched = []
         for clip, refusal in note["clips"].items():
             if clip in self.wanted:
-                got = FetchError(*refusal) if refusal else store.find(_key(url, clip))
+                got = FetchError(*refusal) if refusal else store.find(archive_key(url, clip))
                 if got is None:
                     return None
                 fetched.append(self._fetched(url, clip, got))
@@ -247,5 +247,6 @@ def _take(file: IO[bytes], key: str, store: Store) -> StoredFile | FetchError:
         return store.move_in(path, ".mp4", key)
 
 
-def _key(url: str, clip: str = "") -> str:
+def archive_key(url: str, clip: str = "") -> str:
+    """What the store knows a clip of an archive by, and the archive itself."""
     return hashlib.sha256(f"{url}\n{clip}".encode()).hexdigest()

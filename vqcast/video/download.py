@@ -14,8 +14,8 @@ from vqcast.video.exclusions import Exclusions, read_exclusions
 from vqcast.video.manifest import RAW, summary, write_manifest
 from vqcast.video.outcomes import TRANSIENT, shortfall
 from vqcast.video.sample import Sample
-from vqcast.video.sources import Fetched, Source
-from vqcast.video.store import Store
+from vqcast.video.sources import Fetched, Source, Video
+from vqcast.video.store import Store, StoredFile
 
 
 def download(
@@ -71,10 +71,15 @@ def _rows(fetched: Sequence[Fetched], order: Sequence[str]) -> list[dict]:
 
 
 def _row(fetched: Fetched) -> dict:
-    row = {**vars(fetched.video), "outcome": fetched.outcome, "reason": fetched.reason}
+    row = {name: getattr(fetched.video, name) for name in Video.__slots__}
+    row["outcome"], row["reason"] = fetched.outcome, fetched.reason
     if fetched.stored is not None:
-        return row | {"status": "ok"} | vars(fetched.stored)
-    return row | {"status": "excluded" if fetched.outcome in ("excluded", "held-out") else "failed"}
+        row["status"] = "ok"
+        for name in StoredFile.__slots__:
+            row[name] = getattr(fetched.stored, name)
+    else:
+        row["status"] = "excluded" if fetched.outcome in ("excluded", "held-out") else "failed"
+    return row
 
 
 def _exclude(rows: list[dict], exclusions: Exclusions) -> None:

@@ -1,5 +1,6 @@
 """The bytes of a URL, over as many connections as it takes."""
 
+import contextlib
 import email.utils
 import io
 import random
@@ -15,9 +16,19 @@ from vqcast.errors import TransientError, VqcastError
 from vqcast.settings import Network
 from vqcast.video.outcomes import TRANSIENT
 from vqcast.video.sources import FetchError
+from vqcast.video.time_limit import TimeIsUp, limited
 
 HEADERS = {"Accept-Encoding": "identity", "User-Agent": "vqcast"}
-GONE = {401: "private", 402: "private", 403: "private", 404: "removed", 410: "removed", 451: "region"}
+# Any other is taken for a fault that may pass; so is 403, which servers send to whom they throttle.
+STATUSES = {
+    401: "private",
+    402: "private",
+    404: "removed",
+    410: "removed",
+    429: "rate-limited",
+    451: "region",
+}
+LEAST_BYTES = 1024  # in network.timeout seconds; a connection that brings fewer is as good as silent
 LARGEST_TEXT = 1 << 28  # bytes
 
 
@@ -49,28 +60,30 @@ def read_text(place: str, folder: Path, network: Network) -> str:
 
 
 def stream(url: str, network: Network) -> Iterator[bytes]:
-    """The content of `url` in pieces; a connection that breaks or stalls is taken up where it ended.
+    """The content of `url` in pieces; a connection that breaks, stalls or drips is taken up where it ended.
 
-    Raises FetchError when `network.tries` connections in a row bring nothing, when the server says that it
-    will not do, or when the content changes on the way.
+    Raises FetchError when `network.tries` connections in a row bring less than LEAST_BYTES each, when the
+    server says that it will not do, or when the content changes on the way.
     """
     position, identity, failures = 0, None, 0
     with httpx.Client(headers=HEADERS, timeout=network.timeout, follow_redirects=True) as client:
         while True:
-            pause = None
+            pause, begin = None, position
             try:
-                with client.stream("GET", url, headers=_from(position, identity)) as response:
+                with contextlib.ExitStack() as open_until:
+                    with limited(2 * network.timeout):  # headers can drip, too
+                        asking = client.stream("GET", url, headers=_from(position, identity))
+                        response = open_until.enter_context(asking)
                     if _is_past_the_end(response, position):
                         return
                     pause = asked_pause(response)
                     failure = _check_status(response)
                     if failure is None:
                         identity, total, skip = _continued(response, position, identity)
-                        for chunk in response.iter_raw():
+                        for chunk in _flowing(response.iter_raw(), network.timeout):
                             fresh = chunk[skip:]
                             skip -= len(chunk) - len(fresh)
                             if fresh:
-                                failures = 0
                                 position += len(fresh)
                                 yield fresh
                         if total is None or position >= total:
@@ -78,14 +91,37 @@ def stream(url: str, network: Network) -> Iterator[bytes]:
                         failure = FetchError("network", f"the connection ended at byte {position} of {total}")
             except httpx.TransportError as error:
                 failure = FetchError("network", _sentence(error, network.timeout))
+            except TimeIsUp:
+                failure = FetchError("network", f"no answer is complete in {2 * network.timeout:g} s")
             except (httpx.InvalidURL, httpx.TooManyRedirects) as error:
                 raise FetchError("no-video", f"{url!r} leads nowhere: {error}") from None
-            failures += 1
+            failures = 1 if position - begin >= LEAST_BYTES else failures + 1
             if failures >= network.tries:
                 raise failure
             if pause is not None and pause > network.max_pause:
                 raise FetchError("rate-limited", f"{failure}; the server asks to come back in {pause:.0f} s")
             time.sleep(growing_pause(failures, network) if pause is None else pause)
+
+
+class _Dripping(httpx.ReadTimeout):
+    """What comes is too little to wait for."""
+
+
+def _flowing(chunks: Iterator[bytes], timeout: float) -> Iterator[bytes]:
+    """`chunks`, as long as they come faster than drops: what is waited for, not the time between."""
+    waited, came = 0.0, 0
+    while True:
+        began = time.monotonic()
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        waited += time.monotonic() - began
+        came += len(chunk)
+        if waited > timeout:
+            if came < LEAST_BYTES:
+                raise _Dripping("drops")
+            waited, came = 0.0, 0
+        yield chunk
 
 
 class Body(io.RawIOBase):
@@ -101,8 +137,9 @@ class Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:
-        if not self._left:
-            self._left = memoryview(next(self._chunks, b""))
+        # Never a single byte where more follow: gzip would take half of its first two for damage.
+        while len(self._left) < 2 and (chunk := next(self._chunks, b"")):
+            self._left = memoryview(bytes(self._left) + chunk)
         count = min(len(buffer), len(self._left))
         buffer[:count] = self._left[:count]
         self._left = self._left[count:]
@@ -131,13 +168,12 @@ def _check_status(response: httpx.Response) -> FetchError | None:
     """What is wrong with the reply but may pass; raises FetchError for what will not."""
     status = response.status_code
     said = f"HTTP {status} {response.reason_phrase}".strip()
-    if status == 429:
-        return FetchError("rate-limited", said)
-    if status >= 500 or status in (408, 425):
-        return FetchError("network", said)
-    if not 200 <= status < 300:
-        raise FetchError(GONE.get(status, "no-video"), said)
-    return None
+    if 200 <= status < 300:
+        return None
+    failure = FetchError(STATUSES.get(status, "network"), said)
+    if failure.outcome in TRANSIENT:
+        return failure
+    raise failure
 
 
 def _continued(
@@ -177,6 +213,8 @@ def growing_pause(failures: int, network: Network) -> float:
 
 
 def _sentence(error: httpx.TransportError, timeout: float) -> str:
+    if isinstance(error, _Dripping):
+        return f"the server sent fewer than {LEAST_BYTES} bytes in {timeout:g} s"
     if isinstance(error, httpx.TimeoutException):
         return f"the server was silent for {timeout:g} s"
     return str(error) or type(error).__name__

@@ -22,9 +22,10 @@ from vqcast.video.kinetics import plan_segments, video_of
 from vqcast.video.outcomes import TRANSIENT
 from vqcast.video.pace import Pace
 from vqcast.video.refusals import Refusal, Unreachable
-from vqcast.video.sections import TimeIsUp, fetch_section, limited, open_client
+from vqcast.video.sections import fetch_section, open_client
 from vqcast.video.sources import Fetched, FetchError
 from vqcast.video.store import Store, StoredFile
+from vqcast.video.time_limit import TimeIsUp, limited
 
 SEGMENTS_PER_REQUEST = 4
 COOKIES_MAY_HELP = ("private", "age")

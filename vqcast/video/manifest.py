@@ -64,14 +64,9 @@ def write_manifest(rows: Iterable[dict], schema: pa.Schema, path: str | Path) ->
     """Write `rows` as they are ordered, however many; a key that a row lacks is null."""
     rows = iter(rows)
     chunks = iter(lambda: list(itertools.islice(rows, ROWS_AT_ONCE)), [])
-    tables = [pa.Table.from_pylist(chunk, schema=schema) for chunk in chunks]
-    with appearing(path) as partial:
-        pq.write_table(pa.concat_tables([schema.empty_table(), *tables]).combine_chunks(), partial)
-
-
-def read_manifest(path: str | Path, schema: pa.Schema) -> list[dict]:
-    """The rows of a manifest; raises VqcastError if it is not one."""
-    return read_table(path, schema, schema.names).to_pylist()
+    with appearing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        for chunk in chunks:
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
 def read_table(path: str | Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:

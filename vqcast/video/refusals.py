@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from yt_dlp.networking.exceptions import HTTPError, TransportError
 from yt_dlp.utils import DownloadError, GeoRestrictedError, UnsupportedError
 
-from vqcast.video.http import asked_pause
+from vqcast.video.http import STATUSES, asked_pause
 from vqcast.video.sources import FetchError
 
 # The first that occurs in a message decides; what is said of all videos alike comes first.
@@ -29,8 +29,6 @@ WORDING = [
     ("removed", r"removed|terminated|no longer available|has been closed|does not exist|copyright grounds"),
     ("removed", r"video unavailable|video is (not available|unavailable)"),
 ]
-# Any other is taken for a fault; so is 403, which YouTube sends to whom it throttles.
-STATUSES = {401: "private", 404: "removed", 410: "removed", 429: "rate-limited", 451: "region"}
 
 
 class Unreachable(FetchError):

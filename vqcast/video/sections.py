@@ -1,9 +1,6 @@
 """A section of the video at a URL: found by yt-dlp, cut out by ffmpeg, in a limited time."""
 
-import contextlib
 import io
-import signal
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,10 +14,6 @@ from vqcast.video.sources import FetchError
 
 LARGEST_FRAME = 1 << 26  # pixels; clip.max_pixels is for the clip stage to judge by
 SLACK = 1.0  # seconds that a section may lack at its end: annotations are in whole seconds
-
-
-class TimeIsUp(BaseException):
-    """Not an Exception, so that nothing takes it for a failure of its own."""
 
 
 class Silent:
@@ -110,19 +103,3 @@ def _refuse_text(beginning: bytes) -> None:
         raise FetchError("no-video", "the file is a playlist")
     if text.startswith((b"<!doctype", b"<html", b"<head")):
         raise FetchError("no-video", "the file is a web page")
-
-
-@contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise TimeIsUp in this, the process's main thread after `seconds`, and on until it gets through."""
-
-    def end(number: int, frame: object) -> None:
-        raise TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)

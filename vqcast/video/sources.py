@@ -19,7 +19,7 @@ class FetchError(Exception):
         return self.reason
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be half a million
 class Video:
     """A video that a source knows of, before it is fetched."""
 
@@ -33,7 +33,7 @@ class Video:
     end: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """A video, and either its file in the store or why there is none."""
 

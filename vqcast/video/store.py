@@ -13,7 +13,7 @@ from pathlib import Path
 from vqcast.files import appearing, link_or_copy, sha256_file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredFile:
     file: str  # path relative to the store
     bytes: int
@@ -28,13 +28,21 @@ class Store:
         self.folder = Path(folder)
 
     def find(self, key: str) -> StoredFile | None:
-        """What request `key` gave in an earlier run, if that file is still as it was."""
+        """What request `key` gave in an earlier run, if that file is still as it was.
+
+        Its content is read again only where its size or the time of its last change is another than noted.
+        """
         note = self.folder / "requests" / key
         if not note.is_file():
             return None
-        stored = self.folder / note.read_text().strip()
-        if not stored.is_file() or sha256_file(stored) != stored.stem:
+        file, *stamp = note.read_text().split()
+        stored = self.folder / file
+        if not stored.is_file():
             return None
+        if stamp != _stamp(stored):
+            if sha256_file(stored) != stored.stem:
+                return None
+            self._note_request(key, stored)
         return self._describe(stored)
 
     def remember(self, key: str, note: dict) -> None:
@@ -62,8 +70,9 @@ class Store:
     def move_in(self, path: Path, suffix: str, key: str) -> StoredFile:
         """Take over a finished file, and remember that request `key` gave it."""
         stored = self._place(sha256_file(path), suffix)
+        os.utime(path, ns=(0, 0))  # so that notes are the same bytes whenever it comes
         os.replace(path, stored)
-        self._note(self.folder / "requests" / key, stored.relative_to(self.folder).as_posix())
+        self._note_request(key, stored)
         return self._describe(stored)
 
     def link_in(self, path: Path) -> StoredFile:
@@ -74,6 +83,10 @@ class Store:
             with appearing(stored) as partial:
                 link_or_copy(path.resolve(), partial)
         return self._describe(stored)
+
+    def _note_request(self, key: str, stored: Path) -> None:
+        file = stored.relative_to(self.folder).as_posix()
+        self._note(self.folder / "requests" / key, " ".join([file, *_stamp(stored)]))
 
     def _note(self, path: Path, text: str) -> None:
         """Write a small file in one go; what a killed run leaves of it is cleared away."""
@@ -91,3 +104,9 @@ class Store:
     def _describe(self, stored: Path) -> StoredFile:
         file = stored.relative_to(self.folder).as_posix()
         return StoredFile(file, stored.stat().st_size, stored.stem)
+
+
+def _stamp(path: Path) -> list[str]:
+    """What differs as soon as somebody writes to a file: its size and the time, in ns."""
+    status = path.stat()
+    return [str(status.st_size), str(status.st_mtime_ns)]

@@ -23,6 +23,7 @@ from vqcast.video.shards import Shard
 
 CACHED_BYTES = 256 * 2**20  # of the decoded windows used last, a process
 OPEN_SHARDS = 64  # at once, a process
+CLIPS_AT_ONCE = 10_000  # whose ids are Python objects at the same time
 COLUMNS = ("clip", "video", "label", "split", "shard", "row", "sha256")  # of the manifest, in a WindowRef
 
 
@@ -41,7 +42,12 @@ class WindowRef:
 
     @property
     def id(self) -> str:
-        return f"{self.clip}@{self.start:05d}"
+        return window_id(self.clip, self.start)
+
+
+def window_id(clip: str, start: int) -> str:
+    """What the window of a clip that begins with frame `start` is called."""
+    return f"{clip}@{start:05d}"
 
 
 class Windows(Sequence):
@@ -66,6 +72,16 @@ class Windows(Sequence):
         first = int(self._ends[clip - 1]) if clip else 0
         values = (self._clips[name][clip].as_py() for name in COLUMNS)
         return WindowRef(*values, start=(index - first) * self._window.stride)
+
+    def ids(self) -> Iterator[str]:
+        """The id of every window, many times faster than by way of its WindowRef."""
+        first = 0
+        for clips in self._clips.select(["clip"]).to_batches(max_chunksize=CLIPS_AT_ONCE):
+            ends = self._ends[first : first + len(clips)]
+            counts = np.diff(ends, prepend=self._ends[first - 1] if first else 0)
+            for clip, count in zip(clips["clip"].to_pylist(), counts.tolist(), strict=True):
+                yield from (window_id(clip, number * self._window.stride) for number in range(count))
+            first += len(clips)
 
     def __reduce__(self) -> tuple:
         """Pickled, a slice of a table would bring the whole table along."""
