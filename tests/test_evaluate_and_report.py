@@ -41,6 +41,7 @@ CLIPS = ["--clips", "clips", "--manifest", "clips.parquet"]
 PRIORS = ["--top-prior", "models/top", "--bottom-prior", "models/bottom"]
 CODES = ["--latents", "latents", "--vqvae", "models/vqvae"]
 EVALUATE = [*CLIPS, *CODES, *PRIORS, "--samples", "samples", "--windows", "windows.parquet"]
+EVALUATE += ["--systems", "systems", "--features", "features"]
 REPORT = [*CLIPS, *CODES, "--samples", "samples", "--windows", "windows.parquet", "--curves", "curves"]
 REPORT += ["--template", str(ROOT / "vqcast/page/index.html.j2"), "--evaluate", "evaluate.json"]
 

@@ -6,26 +6,32 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vqcast.latents import LEVELS, Latents
+from vqcast.metrics.arrays import ArrayFile
 from vqcast.metrics.codes import code_counts, entropy_bits, perplexity, usage
-from vqcast.metrics.features import RandomI3D
-from vqcast.metrics.frechet import frechet_distance
+from vqcast.metrics.comparison import LINEAR_FROM, POINTS, FeatureFolder, gather
+from vqcast.metrics.features import Features
+from vqcast.metrics.frechet import Gaussian, distance
 from vqcast.metrics.image import PSNR_CAP, psnr
 from vqcast.metrics.scores import Scores
-from vqcast.settings import Evaluate, Window
+from vqcast.metrics.settings import Evaluate
+from vqcast.settings import Window
 
+WINDOWS_AT_ONCE = 256  # whose codes are counted
 SIGNIFICANT_DIGITS = 5  # what is written; the last bits of a float depend on the number of threads
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured on N validation windows."""
+    """All that was measured on the N validation windows that were predicted."""
 
-    true_features: np.ndarray  # (N, D)
+    features: FeatureFolder
     scores: dict[str, Scores]
     latents: Latents
+    rows: np.ndarray  # (N,), of the latents
     nll_bits: dict[str, np.ndarray]  # (N,) by level, of the predicted codes
     metric: str  # what the Frechet distance of these features is called
-    pixels: int  # of a window
+    frames: int  # of a window
+    size: int  # pixels, height and width
 
     def moving(self, below_psnr: float) -> np.ndarray:
         """Which windows (N,) move: those whose repeated last frame scores less than `below_psnr` dB."""
@@ -46,20 +52,26 @@ class Evaluation:
             "psnr": _mean(scores.psnr),
             "psnr_by_frame": psnr(scores.squared_error).mean(axis=(0, 1)).tolist() if chosen.any() else [],
             "ssim": _mean(scores.ssim),
-            self.metric: _distance(scores.features, self.true_features[chosen]),
+            self.metric: self._distance(system, "true", chosen),
         }
         if system == "model":
-            reconstructed = self.scores["reconstruction"].of(chosen).features
-            figures[f"{self.metric}_vs_reconstructions"] = _distance(scores.features, reconstructed)
+            figures[f"{self.metric}_vs_reconstructions"] = self._distance(system, "reconstruction", chosen)
         return figures
+
+    def _distance(self, first: str, second: str, chosen: np.ndarray) -> float | None:
+        """Frechet distance at the videos' own size, None for fewer than 2 windows."""
+        if chosen.sum() < 2:
+            return None
+        return distance(*(_gaussian(self.features.of(name, self.size), chosen) for name in (first, second)))
 
     def _codes(self, chosen: np.ndarray) -> dict:
         """Bits a code are those of all shards; the share is of a whole window's own codes."""
         grids, bits = self.latents.manifest.grids, bits_per_code(self.latents)
         count = int(np.prod(grids.top) + np.prod(grids.bottom))
-        figures: dict = {"bits_per_code": bits, "share_of_pixel_bits": count * bits / (self.pixels * 24)}
+        pixels = self.frames * self.size**2
+        figures: dict = {"bits_per_code": bits, "share_of_pixel_bits": count * bits / (pixels * 24)}
         for level in ("top", "bottom"):
-            counts = code_counts(getattr(self.latents, level)[chosen], self.latents.manifest.codes)
+            counts = self._counts(level, chosen)
             some = chosen.any()
             figures[level] = {
                 "usage": usage(counts) if some else None,
@@ -70,12 +82,19 @@ class Evaluation:
     def _prior(self, level: str, chosen: np.ndarray) -> dict:
         """NLL beside the unigram entropy of the same codes: the predicted slices of these windows."""
         first = getattr(self.latents.manifest.grids, f"prefix_{level}")
-        codes = getattr(self.latents, level)[chosen][:, first:]
-        counts = code_counts(codes, self.latents.manifest.codes)
+        counts = self._counts(level, chosen, first)
         return {
             "nll_bits": _mean(self.nll_bits[level][chosen]),
             "unigram_entropy_bits": entropy_bits(counts) if chosen.any() else None,
         }
+
+    def _counts(self, level: str, chosen: np.ndarray, first: int = 0) -> np.ndarray:
+        """How often each code occurs in the slices from `first` on, (codes,)."""
+        codes, rows = getattr(self.latents, level), self.rows[chosen]
+        counts = np.zeros(self.latents.manifest.codes, np.int64)
+        for start in range(0, len(rows), WINDOWS_AT_ONCE):
+            counts += code_counts(codes[rows[start : start + WINDOWS_AT_ONCE], first:], len(counts))
+        return counts
 
 
 def bits_per_code(latents: Latents) -> float:
@@ -87,12 +106,14 @@ def bits_per_code(latents: Latents) -> float:
     return 8 * size / (windows * sum(getattr(latents, level)[0].size for level in LEVELS))
 
 
-def protocol(evaluate: Evaluate, window: Window, samples_per_window: int, features: RandomI3D) -> dict:
+def protocol(
+    evaluate: Evaluate, window: Window, samples_per_window: int, sizes: list[int], features: Features
+) -> dict:
     """How the figures were made: what must stand beside them."""
     predicted = window.frames - window.given
     seen = {
-        "predicted": f"the {predicted} predicted ones",
-        "all": f"{window.given} given and {predicted} predicted ones",
+        "predicted": f"{predicted}: the predicted ones",
+        "all": f"{window.frames}: {window.given} given ones, true in every set, and {predicted} predicted",
     }
     return {
         "window_frames": window.frames,
@@ -103,11 +124,17 @@ def protocol(evaluate: Evaluate, window: Window, samples_per_window: int, featur
         "ssim": "11x11 Gaussian of sigma 1.5; mean over predicted frames, windows and samples",
         "significant_digits": SIGNIFICANT_DIGITS,
         "frechet": {
-            "metric": features.metric,
-            "frames": seen[evaluate.frames],
-            "covariance": "over N - 1",
-            "folds": 1,
             **features.protocol(),
+            "frames": seen[evaluate.frames],
+            "covariance": "over N - 1, float64",
+            "sizes": f"{sizes[-1]}, the clips' own"
+            + "".join(f", and {size}, shrunk as for I3D and rounded to bytes" for size in sizes[:-1]),
+            "folds": evaluate.folds,
+            "split": "by video, each fold's windows predicted against the same windows true; "
+            "for the floor, one fold's true windows against the next one's",
+            "spread": "standard deviation over the folds, over their number less 1",
+            "infinite_windows": "line in 1/N through the distances at N, N/2, N/3, ..., each the mean over "
+            f"disjoint sets; with {POINTS} points or more of at least {LINEAR_FROM} windows a dimension",
         },
     }
 
@@ -125,8 +152,6 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _distance(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Frechet distance of features (N, ..., D), None for fewer than 2 windows."""
-    if min(len(first), len(second)) < 2:
-        return None
-    return frechet_distance(first.reshape(-1, first.shape[-1]), second.reshape(-1, second.shape[-1]))
+def _gaussian(features: ArrayFile, chosen: np.ndarray) -> Gaussian:
+    (gaussian,) = gather(features, np.where(chosen, 0, -1), 1)
+    return gaussian
