@@ -227,7 +227,7 @@ def test_weights_come_from_a_url_once_and_only_with_the_content_that_its_hash_na
         assert len(site.asked) == before + 1
         published_i3d(f"{url}#git={git_blob_sha1(path)}", entries)
         with pytest.raises(VqcastError, match="/gone cannot be had: HTTP 404"):
-            published_i3d(f"{site.address}/gone#sha256={sha256}", entries)
+            published_i3d(f"{site.address}/gone#sha256={'1' * 64}", entries)
 
 
 def evaluate(**changes) -> Evaluate:

@@ -104,8 +104,8 @@ def _is_whole(data: memoryview, entry: TensorEntry) -> bool:
 
 def _from_tensorflow(data: memoryview, entry: TensorEntry) -> Tensor:
     values = np.frombuffer(data, "<f4", entry.size // 4, entry.offset).reshape(entry.shape)
-    return torch.from_numpy(values.transpose(CHANNELS_FIRST) if values.ndim == 5 else values).clone(
-        memory_format=torch.contiguous_format
+    return torch.from_numpy(
+        np.array(values.transpose(CHANNELS_FIRST) if values.ndim == 5 else values, order="C")
     )
 
 
