@@ -10,7 +10,7 @@ from numpy.lib import format as npy
 
 from vqcast.errors import VqcastError
 
-PIECE_BYTES = 2**22
+PIECE_BYTES = 2**20
 
 
 class ArrayFile:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vqcast.errors import VqcastError
 
-PIECE = 1024  # features taken in at once
+PIECE = 512  # features taken in at once
 
 
 class Gaussian:
