@@ -33,7 +33,7 @@ class OtherVideos:
         if not self.path.exists():
             raise VqcastError(f"{self._says()} does not exist")
         self._window = window
-        self._videos = _Folder(self) if self.path.is_dir() else _Array(self)
+        self._videos = _Folder(self.path, self.files, window) if self.path.is_dir() else _Array(self.path)
         _, self.frames, height, self.pixels, channels = self._videos.shape
         predicted = window.frames - window.given
         if self.frames not in (window.frames, predicted) or channels != 3 or height != self.pixels:
@@ -73,12 +73,12 @@ class OtherVideos:
 class _Array:
     """uint8 (M, T, H, W, 3) in an .npy file."""
 
-    def __init__(self, videos: OtherVideos):
-        self._array = ArrayFile(videos.path)
+    def __init__(self, path: Path):
+        self._array = ArrayFile(path)
         self.shape = self._array.shape
-        if len(self.shape) != 5 or self._array.dtype != np.uint8:
+        if len(self.shape) != 5 or self._array.dtype != np.uint8 or not len(self._array):
             raise VqcastError(
-                f"{videos.path} must be uint8 of 5 axes (videos, frames, height, width, 3), "
+                f"{path} must be uint8 of 5 axes (videos, frames, height, width, 3), "
                 f"not {self._array.dtype} of {list(self.shape)}"
             )
         self.read = self._array.read
@@ -87,11 +87,11 @@ class _Array:
 class _Folder:
     """A video a file, all of one size."""
 
-    def __init__(self, videos: OtherVideos):
-        self._files = videos.files
-        if not self._files:
-            raise VqcastError(f"{videos.path} holds no video")
-        self._most = videos._window.frames + 1  # one more than there may be
+    def __init__(self, folder: Path, files: list[Path], window: Window):
+        self._files = files
+        if not files:
+            raise VqcastError(f"{folder} holds no video")
+        self._most = window.frames + 1  # one more than there may be
         self.shape = (len(self._files), *self._read(self._files[0]).shape)
 
     def read(self, numbers: range) -> np.ndarray:

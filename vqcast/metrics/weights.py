@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vqcast.errors import TransientError, VqcastError
-from vqcast.files import appearing
+from vqcast.files import appearing, sha256_file
 from vqcast.metrics.crc32c import crc32c, masked
 from vqcast.metrics.rgb_scratch import BYTES, KNOWN_FILES, TENSORS, TensorEntry
 from vqcast.metrics.settings import split_weights_url
@@ -162,16 +162,10 @@ def pytorch_name(entry: TensorEntry) -> str:
 
 def git_blob_sha1(path: Path) -> str:
     """What `git hash-object` says of a file."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with open(path, "rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        return _blob_hash(size, iter(lambda: file.read(1 << 20), b""))
-
-
-def _blob_hash(size: int, chunks) -> str:
-    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    for chunk in chunks:
-        digest.update(chunk)
+        while piece := file.read(1 << 20):
+            digest.update(piece)
     return digest.hexdigest()
 
 
@@ -198,10 +192,7 @@ def _fetched(weights: str) -> Path:
 
 
 def _hash(path: Path, kind: str) -> str:
-    if kind == "git":
-        return git_blob_sha1(path)
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return git_blob_sha1(path) if kind == "git" else sha256_file(path)
 
 
 def _download(url: str, path: Path) -> None:
