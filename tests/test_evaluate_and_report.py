@@ -277,7 +277,7 @@ def test_another_systems_videos_are_judged_alike_from_an_array_and_from_a_folder
     write_params(folder, evaluate={"systems": systems, "frames": "all"})
     run(evaluate, *EVALUATE, "--out", "evaluate.json")
     rows = rows_of(folder)
-    assert rows["Oracle", 32]["true"]["all"] <= 1e-6 and rows["Oracle", 32]["true"]["folds"] <= [1e-6, 1e-6]
+    assert rows["Oracle", 32]["true"]["all"] <= 1e-6 and max(rows["Oracle", 32]["true"]["folds"]) <= 1e-6
     assert rows["Noisy", 32]["true"]["all"] > 1e-3
     for size in (16, 32):
         assert rows["Noisy", size]["true"] == rows["Noisy too", size]["true"]
