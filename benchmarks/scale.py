@@ -161,7 +161,7 @@ def units(stage: str) -> Sequence[object]:
     if stage == "sample":
         from vqcast.sampling.windows import batches_of
 
-        return batches_of(windows, settings.sample, Path("none"))
+        return batches_of(range(windows), settings.sample, Path("none"))
     from vqcast.metrics.scores import batches_of
 
     return batches_of(windows, settings.evaluate, Path("none"))

@@ -21,6 +21,7 @@ from vqcast.encoding import Encoder, ShardToEncode, shards_to_encode
 from vqcast.files import open_scratch
 from vqcast.finished import FinishedShards
 from vqcast.latents import LEVELS, Latents, footer_sha256
+from vqcast.metrics.features import open_features
 from vqcast.metrics.scores import Scoring, batches_of, score_windows
 from vqcast.models import read_config
 from vqcast.networks.grids import Grids
@@ -175,7 +176,7 @@ def sample() -> None:
 def evaluate() -> None:
     """The scores of every batch, which are those of the first one."""
     settings = load_settings()
-    places = ["data/clips", "data/clips.parquet", "data/latents", *MODELS, "data/samples"]
+    places = ["data/clips", "data/clips.parquet", "data/latents", *MODELS, "data/samples", "data/systems"]
     scoring = Scoring(*places, settings.window, settings.evaluate)
     inputs = [
         "data/clips.parquet",
@@ -183,7 +184,8 @@ def evaluate() -> None:
         *(f"{model}/config.json" for model in MODELS),
     ]
     inputs += sorted(map(str, Path("data/samples").glob("samples-*.arrow")))
-    scratch = open_scratch("evaluate", [settings.window, settings.evaluate], inputs)
+    identity = [settings.window, settings.evaluate, [], open_features(settings.evaluate).weights_sha256]
+    scratch = open_scratch("evaluate", identity, inputs)
     score_windows(scoring, settings.evaluate.batch_size, scratch)
     first, *others = batches_of(len(Latents("data/latents", "val")), settings.evaluate, scratch)
     for batch in others:

@@ -1,15 +1,18 @@
-"""Score predictions, reconstructions and the repeated last frame; the codes; the priors."""
+"""Score predictions, other systems', reconstructions and the repeated last frame; the codes; the priors."""
 
 import argparse
 import json
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
-from vqcast.files import appearing, clear_scratch, open_scratch
+from vqcast.files import appearing, clear_scratch, open_scratch, publish_directory
 from vqcast.latents import LatentManifest
-from vqcast.metrics.features import RandomI3D
-from vqcast.metrics.scores import Scoring, score_windows, scores_by_system
+from vqcast.metrics.comparison import FeatureFolder, table_2
+from vqcast.metrics.features import open_features
+from vqcast.metrics.scores import Scoring, score_windows, scores_by_system, sizes_of
 from vqcast.metrics.summary import Evaluation, protocol, rounded
 from vqcast.metrics.table import write_table
 from vqcast.models import check_same_vqvae
@@ -26,36 +29,64 @@ def main() -> None:
     parser.add_argument("--top-prior", required=True, help="model folder of the top prior")
     parser.add_argument("--bottom-prior", required=True, help="model folder of the bottom prior")
     parser.add_argument("--samples", required=True, help="folder of samples")
+    parser.add_argument("--systems", required=True, help="folder of other systems' predictions")
+    parser.add_argument("--features", required=True, help="folder of I3D features to write")
     parser.add_argument("--out", required=True, help="JSON file of figures to write")
     parser.add_argument("--windows", required=True, help="table to write: a row a window, its scores")
     arguments = parser.parse_args()
     settings = load_settings()
 
     models = (arguments.vqvae, arguments.top_prior, arguments.bottom_prior)
-    places = (arguments.clips, arguments.manifest, arguments.latents, *models, arguments.samples)
+    places = (
+        arguments.clips,
+        arguments.manifest,
+        arguments.latents,
+        *models,
+        arguments.samples,
+        arguments.systems,
+    )
     scoring = Scoring(*places, settings.window, settings.evaluate)
     check_same_vqvae(LatentManifest.read(arguments.latents), *models)
     windows = scoring.open_windows()
     inputs = [arguments.manifest, f"{arguments.latents}/manifest.json"]
     inputs += [f"{folder}/config.json" for folder in models]
     inputs += sorted(Path(arguments.samples).glob("samples-*.arrow"))
-    scratch = open_scratch("evaluate", [settings.window, settings.evaluate], inputs)
-
+    others = scoring.open_others()
+    identity = [name_and_hash for other in others for name_and_hash in other.identity()]
     evaluate = settings.evaluate
-    scored = score_windows(scoring, len(windows), scratch)
+    features = open_features(evaluate)
+    scratch = open_scratch("evaluate", [settings.window, evaluate, identity, features.weights_sha256], inputs)
+
+    start = time.perf_counter()
+    scored, folder = score_windows(scoring, len(windows), scratch)
+    scored_after = time.perf_counter() - start
     scores = scores_by_system(scored)
     nll_bits = {level: scored[f"{level}.nll_bits"] for level in ("top", "bottom")}
-    features = RandomI3D(evaluate.resolution, evaluate.precision)
-    shape = windows.samples.video_shape
-    pixels = settings.window.frames * shape[1] * shape[2]
-    true_features = scored["true.features"]
-    evaluation = Evaluation(true_features, scores, windows.latents, nll_bits, features.metric, pixels)
+    size = windows.samples.video_shape[1]
+    evaluation = Evaluation(
+        FeatureFolder(folder),
+        scores,
+        windows.latents,
+        windows.rows,
+        nll_bits,
+        features.metric,
+        settings.window.frames,
+        size,
+    )
     moving = evaluation.moving(evaluate.moving_below_psnr)
     figures = evaluation.figures(np.ones(len(windows), bool))
     figures["moving"] = evaluation.figures(moving)
-    samples_per_window = windows.samples.samples_per_window
-    figures["protocol"] = protocol(evaluate, settings.window, samples_per_window, features)
+    about = {system.name: system.about for system in evaluate.systems}
+    figures["table_2"] = table_2(evaluation.features, windows.refs, evaluate.folds, about)
+    samples_per_window, sizes = windows.samples.samples_per_window, sizes_of(size, evaluate.sizes)
+    figures["protocol"] = protocol(evaluate, settings.window, samples_per_window, sizes, features)
+    taken = time.perf_counter() - start - scored_after
+    print(
+        f"{len(windows)} windows: {scored_after:.0f} s for scores and features, {taken:.0f} s for distances",
+        file=sys.stderr,
+    )
 
+    publish_directory(folder, arguments.features)
     write_table(arguments.windows, windows.refs, scores, moving)
     with appearing(arguments.out) as partial:
         partial.write_text(json.dumps(rounded(figures), indent=1, sort_keys=True) + "\n")

@@ -1,11 +1,11 @@
-"""Continue the given frames of every validation window: codes first, then the predicted frames."""
+"""Continue the given frames of the validation windows: codes first, then the predicted frames."""
 
 import argparse
 
 from vqcast.files import clear_scratch, open_scratch, publish_directory
 from vqcast.latents import Latents
 from vqcast.models import check_same_vqvae
-from vqcast.sampling.windows import Sampling, sample_windows
+from vqcast.sampling.windows import Sampling, chosen_windows, sample_windows
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 
@@ -26,7 +26,8 @@ def main() -> None:
     latents = Latents(arguments.latents, "val")
     check_same_vqvae(latents.manifest, *models)
     sampling = Sampling(arguments.latents, *models, settings.sample)
-    folder = sample_windows(sampling, len(latents), scratch)
+    windows = chosen_windows(list(latents.window_ids()), settings.sample.windows)
+    folder = sample_windows(sampling, windows, scratch)
     publish_directory(folder, arguments.out)
     clear_scratch("sample")
 

@@ -2,9 +2,13 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,11 +22,13 @@ from stages import encode, evaluate, report, sample
 from tests.videos import Workspace, from_folder, make_brightening_video, make_video
 from vqcast.errors import VqcastError
 from vqcast.latents import Latents
+from vqcast.metrics.features import shrunk
 from vqcast.models import save_model, save_prior
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
 from vqcast.settings import load_settings
+from vqcast.video import ffmpeg
 from vqcast.video.windows import Clips
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,13 +40,14 @@ SMALL = {
     "top_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
     "bottom_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
     "sample": {"samples_per_window": 2},
-    "evaluate": {"resolution": 32, "batch_size": 2, "moving_below_psnr": 25.0},
+    "evaluate": {"resolution": 32, "batch_size": 2, "sizes": [16], "moving_below_psnr": 25.0},
     "report": {"filmstrips": 4},
 }
 CLIPS = ["--clips", "clips", "--manifest", "clips.parquet"]
 PRIORS = ["--top-prior", "models/top", "--bottom-prior", "models/bottom"]
 CODES = ["--latents", "latents", "--vqvae", "models/vqvae"]
 EVALUATE = [*CLIPS, *CODES, *PRIORS, "--samples", "samples", "--windows", "windows.parquet"]
+EVALUATE += ["--systems", "systems", "--features", "features"]
 REPORT = [*CLIPS, *CODES, "--samples", "samples", "--windows", "windows.parquet", "--curves", "curves"]
 REPORT += ["--template", str(ROOT / "vqcast/page/index.html.j2"), "--evaluate", "evaluate.json"]
 
@@ -52,10 +59,11 @@ def run(stage, *arguments: str) -> None:
         stage.main()
 
 
-def write_params(folder: Path) -> None:
+def write_params(folder: Path, **more: dict) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for section, changes in SMALL.items():
-        params[section].update(changes)
+    for changed in (SMALL, more):
+        for section, changes in changed.items():
+            params[section].update(changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
@@ -188,6 +196,133 @@ def test_evaluating_again_after_being_stopped_gives_the_same_bytes(folder, monke
         run(evaluate, *EVALUATE, "--out", "evaluate.json")
     assert [path.stat().st_mtime_ns for path in kept] == times
     assert [(folder / name).read_bytes() for name in ("evaluate.json", "windows.parquet")] == before
+
+
+def test_killed_at_any_instant_it_goes_on_to_the_same_figures(folder):
+    before = (folder / "evaluate.json").read_bytes()
+    (folder / "evaluate.json").unlink()
+    scratch = folder / ".vqcast/scratch/evaluate"
+    command = [sys.executable, "-m", "stages.evaluate", *EVALUATE, "--out", "evaluate.json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VQCAST_WORKERS": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+    while not (kept := sorted(scratch.rglob("scores-*.npz"))):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not (folder / "evaluate.json").exists()
+    assert len(kept) < 3
+    subprocess.run(command, cwd=folder, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert (folder / "evaluate.json").read_bytes() == before
+
+
+def rows_of(folder: Path) -> dict[tuple[str, int], dict]:
+    return {(row["system"], row["size"]): row for row in figures(folder)["table_2"]}
+
+
+def test_table_2_has_every_system_at_each_size_with_the_protocol_beside_it(evaluated):
+    rows, found = rows_of(evaluated), figures(evaluated)
+    assert rows.keys() == {
+        (system, size)
+        for system in ("model", "reconstruction", "repeat_last_frame", "true")
+        for size in (16, 32)
+    }
+    for system in ("model", "reconstruction", "repeat_last_frame"):
+        assert rows[system, 32]["true"]["all"] == found[system]["frechet_random_i3d"]
+        assert rows[system, 16]["true"]["all"] not in (None, rows[system, 32]["true"]["all"])
+    star = rows["model", 32]["reconstructions"]
+    assert star["all"] == found["model"]["frechet_random_i3d_vs_reconstructions"]
+    for row in rows.values():
+        assert row["windows"] == 6 and row["samples_per_window"] == (2 if row["system"] == "model" else 1)
+        assert row["true"]["mean"] > 0
+        assert row["true"]["infinite_windows"] is None
+    said = found["protocol"]["frechet"]
+    assert said["frames"].startswith("12:") and said["folds"] == 2
+    assert said["sizes"].startswith("32") and "16" in said["sizes"]
+    assert "bilinear" in said["resize"] and said["metric"] == "frechet_random_i3d"
+
+
+def true_windows(folder: Path) -> np.ndarray:
+    """The validation windows, (N, T, H, W, 3), in the order of the table of windows."""
+    clips, window = Clips(folder / "clips", folder / "clips.parquet"), load_settings().window
+    refs = {ref.id: ref for ref in clips.windows("val", window)}
+    names = pq.read_table(folder / "windows.parquet")["window"].to_pylist()
+    return np.stack([clips.frames(refs[name], window.frames) for name in names])
+
+
+def test_another_systems_videos_are_judged_alike_from_an_array_and_from_a_folder(folder):
+    true = true_windows(folder)
+    generator = np.random.default_rng(0)
+    noisy = np.clip(true + generator.integers(-40, 41, true.shape), 0, 255).astype(np.uint8)
+    (folder / "systems/folder").mkdir(parents=True)
+    np.save(folder / "systems/oracle.npy", true[:, 4:])
+    np.save(folder / "systems/noisy.npy", noisy[:5])
+    np.save(folder / "systems/small.npy", shrunk(true, 16))
+    for number, video in enumerate(noisy[:5]):
+        path = folder / f"systems/folder/{number:02d}.mkv"
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", "32x32", "-i", "pipe:"]
+        lossless = ["-c:v", "libx264rgb", "-qp", "0", str(path)]
+        subprocess.run(
+            [ffmpeg.executable(), *ffmpeg.QUIET, *raw, *lossless], input=video.tobytes(), check=True
+        )
+    systems = [
+        {"name": name, "path": path, "about": "a test"}
+        for name, path in (
+            ("Oracle", "oracle.npy"),
+            ("Noisy", "noisy.npy"),
+            ("Noisy too", "folder"),
+            ("Small", "small.npy"),
+        )
+    ]
+    before = rows_of(folder)
+    write_params(folder, evaluate={"systems": systems, "frames": "all"})
+    run(evaluate, *EVALUATE, "--out", "evaluate.json")
+    rows = rows_of(folder)
+    assert rows["Oracle", 32]["true"]["all"] <= 1e-6 and max(rows["Oracle", 32]["true"]["folds"]) <= 1e-6
+    assert rows["Noisy", 32]["true"]["all"] > 1e-3
+    for size in (16, 32):
+        assert rows["Noisy", size]["true"] == rows["Noisy too", size]["true"]
+        assert rows["Noisy", size]["windows"] == 5
+    assert rows["Small", 16]["true"]["all"] <= 1e-6
+    assert ("Small", 32) not in rows
+    assert rows["Oracle", 32]["about"] == "a test"
+    assert before["model", 32]["true"]["all"] != rows["model", 32]["true"]["all"]  # 16 frames, not 12
+    run(report, *REPORT, "--out", "index.html")
+    text = Page((folder / "index.html").read_text()).text
+    assert "Noisy too" in text and "not FVD" in text
+
+
+@pytest.mark.parametrize(
+    ("array", "path", "said"),
+    [
+        (np.zeros((3, 9, 32, 32, 3), np.uint8), "a.npy", "16 frames, or of the 12 predicted ones; it has 9"),
+        (np.zeros((3, 16, 32, 30, 3), np.uint8), "a.npy", "must hold square videos"),
+        (np.zeros((3, 16, 32, 32, 3), np.float32), "a.npy", "must be uint8 of 5 axes"),
+        (np.zeros((3, 16, 32, 32, 3), np.uint8), "b.npy", "b.npy of 'GAN' does not exist"),
+        (np.zeros((3, 16, 32, 32, 3), np.uint8), "../clips.parquet", "must lie in systems"),
+    ],
+)
+def test_predictions_that_cannot_be_judged_are_refused_before_any_work(array, path, said, folder):
+    (folder / "systems").mkdir()
+    np.save(folder / "systems/a.npy", array)
+    write_params(folder, evaluate={"systems": [{"name": "GAN", "path": path, "about": ""}]})
+    with pytest.raises(VqcastError, match=said):
+        run(evaluate, *EVALUATE, "--out", "evaluate.json")
+    assert not (folder / ".vqcast/scratch/evaluate").exists()
+
+
+def test_as_many_windows_are_predicted_and_judged_as_are_asked_for(folder):
+    whole = pq.read_table("windows.parquet")["window"].to_pylist()
+    write_params(folder, sample={"windows": 4, "samples_per_window": 1})
+    run(sample, *CODES, *PRIORS, "--out", "samples")
+    run(evaluate, *EVALUATE, "--out", "evaluate.json")
+    some = pq.read_table("windows.parquet")["window"].to_pylist()
+    assert len(some) == figures(folder)["windows"] == rows_of(folder)["model", 32]["windows"] == 4
+    assert [name for name in whole if name in some] == some
+    assert np.load(folder / "features/32/model.npy").shape == (4, 1, 400)
+    run(report, *REPORT, "--out", "index.html")
+    write_params(folder, sample={"windows": 7})
+    with pytest.raises(VqcastError, match=r"sample\.windows is 7, and there are 6 validation windows"):
+        run(sample, *CODES, *PRIORS, "--out", "samples")
 
 
 def test_samples_of_other_windows_are_refused_in_one_sentence(folder):

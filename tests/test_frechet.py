@@ -1,5 +1,7 @@
 """The Frechet distance is what its formula says, also where the formula is numerically awkward."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,21 @@ def test_too_few_or_non_finite_features_are_refused():
         frechet_distance(good[:1], good)
     with pytest.raises(VqcastError, match="finite"):
         frechet_distance(good, np.where(good > good.min(), good, np.nan))
+
+
+def test_ten_thousand_pairs_of_features_take_under_ten_seconds():
+    features = np.random.default_rng(0).standard_normal((2, 10_000, 400)).astype(np.float32)
+    start = time.process_time()
+    assert frechet_distance(*features) > 0
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("count", [2, 3, 50, 399, 401])
+def test_no_pair_of_sets_is_at_a_negative_distance_or_none_at_all(count):
+    """Also where all features lie on a line, or are equal but for the last bits."""
+    generator = np.random.default_rng(count)
+    on_a_line = generator.standard_normal((count, 1)) * generator.standard_normal(400) * 1e4
+    nearly = on_a_line * (1 + 1e-15)
+    for first, second in ((on_a_line, nearly), (on_a_line, on_a_line[:2]), (nearly, 0 * nearly)):
+        found = frechet_distance(first, second)
+        assert np.isfinite(found) and found >= 0

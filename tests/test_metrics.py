@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from vqcast.metrics.codes import code_counts, entropy_bits, perplexity, usage
+from vqcast.metrics.features import shrunk
 from vqcast.metrics.image import PSNR_CAP, psnr, squared_error, ssim
-from vqcast.metrics.scores import Scores, score_batch
+from vqcast.metrics.scores import Scores, feature_batch, image_scores, sizes_of
 from vqcast.metrics.summary import rounded
 
 
@@ -56,20 +57,36 @@ def test_a_single_code_has_no_entropy():
 def test_features_are_of_the_frames_that_the_settings_name(seen, frames):
     truth = noise(2, 5, 16, 16, 3)
     model = noise(2, 4, 3, 16, 16, 3, seed=1)
-    scores = score_batch(truth, {"model": model}, mean_colour, given=2, seen=seen)
-    assert scores["true.features"].shape == (2, frames)
-    assert scores["model.features"].shape == (2, 4, frames)
-    np.testing.assert_array_equal(scores["model.features"][..., -3:], model.mean(axis=(3, 4, 5)))
-    np.testing.assert_array_equal(
-        scores["model.features"][:, 1, : frames - 3], scores["true.features"][:, : frames - 3]
-    )
+    found = feature_batch(truth, {"model": model}, mean_colour, given=2, seen=seen, size=16)
+    assert found["true"].shape == (2, 1, frames)
+    assert found["model"].shape == (2, 4, frames)
+    np.testing.assert_array_equal(found["model"][..., -3:], model.mean(axis=(3, 4, 5)))
+    np.testing.assert_array_equal(found["model"][:, 1, : frames - 3], found["true"][:, 0, : frames - 3])
+
+
+def test_videos_are_judged_at_their_own_size_and_at_the_smaller_ones_that_are_asked_for():
+    assert sizes_of(256, (64, 256, 300)) == [64, 256]
+    assert sizes_of(64, (64,)) == [64]
+    truth, small = noise(2, 5, 32, 32, 3), noise(1, 1, 3, 16, 16, 3, seed=1)
+    found = feature_batch(truth, {"other": small}, mean_colour, 2, "all", 16, of_truth=False)
+    assert found.keys() == {"other"}
+    given = shrunk(truth[:1, :2], 16)
+    assert given.dtype == np.uint8 and given.shape == (1, 2, 16, 16, 3)
+    np.testing.assert_array_equal(found["other"][0, 0], [*mean_colour(given)[0], *mean_colour(small[0])[0]])
+
+
+def test_shrinking_by_two_weighs_each_pixels_neighbours_and_rounds_to_bytes():
+    rows = np.zeros((1, 1, 8, 8, 3), np.uint8)
+    rows[:, :, 4:] = 255
+    # Of four rows, the triangle of width two takes 1/8, 3/8, 3/8 and 1/8.
+    assert shrunk(rows, 4)[0, 0, :, 1, 0].tolist() == [0, 32, 223, 255]
 
 
 def test_a_window_is_scored_over_its_predicted_frames_sample_by_sample():
     truth = noise(2, 5, 16, 16, 3)
     predicted = np.stack([truth[:, 2:], noise(2, 3, 16, 16, 3, seed=1)], axis=1)
-    batch = score_batch(truth, {"model": predicted}, mean_colour, given=2, seen="predicted")
-    scores = Scores(*(batch[f"model.{field}"] for field in ("squared_error", "ssim", "features")))
+    batch = image_scores(truth, {"model": predicted}, given=2)
+    scores = Scores(*(batch[f"model.{field}"] for field in ("squared_error", "ssim")))
     assert scores.squared_error.shape == (2, 2, 3)
     assert (scores.psnr[:, 0] == PSNR_CAP).all()
     error = np.square(predicted[:, 1].astype(float) - truth[:, 2:]).mean(axis=(1, 2, 3, 4))

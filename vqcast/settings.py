@@ -1,7 +1,7 @@
 """params.yaml as frozen, typed, checked settings; read once, at the edge.
 
-Every dataclass below is one section of params.yaml and states what its keys mean. A section checks
-itself when it is made; `Settings` checks what sections must agree on.
+Every dataclass below is one section of params.yaml and states what its keys mean; that of `evaluate` is in
+`metrics/settings.py`. A section checks itself when it is made; `Settings` checks what sections must agree on.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from vqcast.metrics.settings import Evaluate
 from vqcast.parameters import SettingsError, build, one_of, positive, share
 
 
@@ -286,6 +287,7 @@ class Sample:
     temperature: float
     top_k: int | None  # null: every code stays possible
     top_p: float  # nucleus; 1.0 keeps every code
+    windows: int | None  # validation windows that are predicted, and judged; null: all
     samples_per_window: int
     batch_size: int
     windows_per_shard: int
@@ -294,25 +296,13 @@ class Sample:
 
     def __post_init__(self):
         one_of(self, "precision", ("bfloat16", "float32"))
+        if self.windows is not None:
+            positive(self, "windows")
         positive(self, "temperature", "samples_per_window", "batch_size", "windows_per_shard")
         if self.top_k is not None:
             positive(self, "top_k")
         if not 0 < self.top_p <= 1:
             raise SettingsError(f"sample.top_p must lie in (0, 1], not {self.top_p}")
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    batch_size: int
-    resolution: int  # pixels at which I3D sees the videos; FVD's own is 224
-    frames: str  # which frames I3D sees
-    precision: str  # of I3D's convolutions
-    moving_below_psnr: float  # dB; a window moves when its repeated last frame scores less
-
-    def __post_init__(self):
-        positive(self, "batch_size", "resolution", "moving_below_psnr")
-        one_of(self, "frames", ("predicted", "all"))
-        one_of(self, "precision", ("bfloat16", "float32"))
 
 
 @dataclass(frozen=True)

@@ -8,27 +8,32 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqcast.execution import device
+from vqcast.metrics.settings import Evaluate
+from vqcast.metrics.weights import published_i3d
 from vqcast.networks.i3d import I3D, random_i3d
 
 SEED = 0
+RANDOM_METRIC = "frechet_random_i3d"
 
 
-class RandomI3D:
-    """Features from an I3D with fixed random weights: distances between them are never called FVD."""
+class Features:
+    """What makes features of videos: an I3D, the size at which it sees them, and its precision.
 
-    metric = "frechet_random_i3d"
+    metric: what the Frechet distance of these features is called. weights: where the network's come from.
+    """
 
-    def __init__(self, resolution: int, precision: str):
+    def __init__(self, network: I3D, metric: str, weights: str, resolution: int, precision: str):
+        self.metric, self.weights = metric, weights
         self.resolution, self.precision = resolution, precision
-        network = random_i3d(SEED)
         self.weights_sha256 = weights_sha256(network)
         self._network = network.to(device(), memory_format=torch.channels_last_3d)
 
     def protocol(self) -> dict:
         """What must stand beside a number that came from these features."""
         return {
+            "metric": self.metric,
             "features": "400 logits of I3D, averaged over time",
-            "weights": f"random, seed {SEED}",
+            "weights": self.weights,
             "weights_sha256": self.weights_sha256,
             "precision": self.precision,
             "resolution": self.resolution,
@@ -38,10 +43,33 @@ class RandomI3D:
     @torch.inference_mode()
     def __call__(self, videos: np.ndarray) -> np.ndarray:
         """Features (B, 400), float32, of videos uint8 (B, T, H, W, 3)."""
-        batch = torch.from_numpy(videos).to(device()).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-        batch = resize(batch, self.resolution).contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        batch = resize(_tensor(videos) / 127.5 - 1, self.resolution)
+        batch = batch.contiguous(memory_format=torch.channels_last_3d)
+        with (
+            torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bfloat16"),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # float32 means float32, on GPUs too
+        ):
             return self._network(batch).float().cpu().numpy()
+
+
+def open_features(evaluate: Evaluate) -> Features:
+    """Features as the settings want them; only those by the published weights make a distance FVD.
+
+    Raises VqcastError where the weights that they name are not there, or not the published ones.
+    """
+    if evaluate.weights is None:
+        network, metric, weights = random_i3d(SEED), RANDOM_METRIC, f"random, seed {SEED}"
+    else:
+        network, metric = published_i3d(evaluate.weights), "fvd"
+        weights = "DeepMind's rgb_scratch for Kinetics-400 (TF-Hub's i3d-kinetics-400/1), as published"
+    return Features(network, metric, weights, evaluate.resolution, evaluate.precision)
+
+
+def shrunk(videos: np.ndarray, size: int) -> np.ndarray:
+    """Videos uint8 (B, T, H, W, 3) at `size` x `size` pixels: resized as for I3D, and rounded to bytes."""
+    if videos.shape[2:4] == (size, size):
+        return videos
+    return resize(_tensor(videos), size).round().clamp(0, 255).byte().permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
 def resize(videos: Tensor, resolution: int) -> Tensor:
@@ -61,3 +89,8 @@ def weights_sha256(network: I3D) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _tensor(videos: np.ndarray) -> Tensor:
+    """Videos (B, C, T, H, W), float32, in grey levels of 0..255, on the device of networks."""
+    return torch.from_numpy(videos).to(device()).permute(0, 4, 1, 2, 3).float()

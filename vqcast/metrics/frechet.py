@@ -1,32 +1,75 @@
-"""Frechet distance between two sets of features, each taken as a Gaussian."""
+"""Frechet distance between two sets of features, each taken as a Gaussian.
+
+Shapes: N and M features of dimension D.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 
 from vqcast.errors import VqcastError
 
+PIECE = 512  # features taken in at once
+
+
+class Gaussian:
+    """Mean and covariance of features that come in pieces; its memory does not grow with their number.
+
+    Kept are the mean (D,) and a root R (at most D, D), such that R'R is the sum of (x - mean)(x - mean)'. R
+    is the triangle of a QR decomposition, and that of R above further rows is the root of both together. So
+    no covariance is ever formed, which would cost half of the digits.
+    """
+
+    def __init__(self, dimension: int):
+        self.count = 0
+        self.mean = np.zeros(dimension)
+        self.root = np.zeros((0, dimension))
+
+    def add(self, features: np.ndarray) -> None:
+        """Take in features (N, D), in float64; raises VqcastError where they are not finite."""
+        for first in range(0, len(features), PIECE):
+            self._add(np.asarray(features[first : first + PIECE], dtype=np.float64))
+
+    def _add(self, piece: np.ndarray) -> None:
+        if not np.isfinite(piece).all():
+            raise VqcastError("a Frechet distance needs finite features, and some are not")
+        total = self.count + len(piece)
+        mean = piece.mean(axis=0)
+        step = mean - self.mean
+        between = np.sqrt(self.count * len(piece) / total) * step
+        self.root = np.linalg.qr(np.vstack([self.root, between, piece - mean]), mode="r")
+        self.mean = self.mean + step * (len(piece) / total)
+        self.count = total
+
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N, D) and (M, D), in float64.
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N, D) and (M, D), as `distance` says."""
+    return distance(gaussian([first]), gaussian([second]))
 
-    Covariances are over N - 1. Never negative; N and M may be less than D.
 
-    With C = R'R, the trace of (C1 C2)^(1/2) is the sum of the singular values of R1 R2'. No covariance is
-    formed and no square root of an indefinite matrix taken, so identical sets give 0 to rounding.
-    Raises VqcastError for fewer than two features a set and for features that are not finite.
+def gaussian(pieces: Iterable[np.ndarray]) -> Gaussian:
+    """The Gaussian of features that come in pieces (n, D), of which there is at least one."""
+    result = None
+    for piece in pieces:
+        result = result or Gaussian(piece.shape[1])
+        result.add(piece)
+    return result
+
+
+def distance(first: Gaussian, second: Gaussian) -> float:
+    """Frechet distance in float64, covariances over N - 1; never negative; N and M may be less than D.
+
+    With C = R'R, the trace of (C1 C2)^(1/2) is the sum of the singular values of R1 R2'. No square root of an
+    indefinite matrix is taken, so identical sets give 0 to rounding.
+    Raises VqcastError for fewer than two features a set.
     """
-    mean_1, root_1 = _mean_and_root(first)
-    mean_2, root_2 = _mean_and_root(second)
+    root_1, root_2 = _root_of_covariance(first), _root_of_covariance(second)
     common = np.linalg.svd(root_1 @ root_2.T, compute_uv=False).sum()
-    distance = ((mean_1 - mean_2) ** 2).sum() + (root_1**2).sum() + (root_2**2).sum() - 2 * common
-    return max(float(distance), 0.0)
+    squared = ((first.mean - second.mean) ** 2).sum() + (root_1**2).sum() + (root_2**2).sum() - 2 * common
+    return max(float(squared), 0.0)
 
 
-def _mean_and_root(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,), and R (min(N, D), D) such that R'R is the covariance."""
-    if len(features) < 2:
-        raise VqcastError(f"a Frechet distance needs at least 2 videos a set, not {len(features)}")
-    features = np.asarray(features, dtype=np.float64)
-    if not np.isfinite(features).all():
-        raise VqcastError("a Frechet distance needs finite features, and some are not")
-    mean = features.mean(axis=0)
-    return mean, np.linalg.qr((features - mean) / np.sqrt(len(features) - 1), mode="r")
+def _root_of_covariance(gaussian: Gaussian) -> np.ndarray:
+    if gaussian.count < 2:
+        raise VqcastError(f"a Frechet distance needs at least 2 videos a set, not {gaussian.count}")
+    return gaussian.root / np.sqrt(gaussian.count - 1)

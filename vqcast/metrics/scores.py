@@ -1,10 +1,10 @@
-"""Scoring every validation window, batches side by side, resumable.
+"""Scoring every predicted window, batches side by side, resumable.
 
 Shapes: N windows, S samples a window, T frames of a window, P predicted frames, D features.
 """
 
-import itertools
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,19 +19,24 @@ from vqcast.execution import device, run_units
 from vqcast.files import appearing
 from vqcast.latents import Latents
 from vqcast.likelihood import validation_nll_bits
-from vqcast.metrics.features import RandomI3D
+from vqcast.metrics.arrays import write_array
+from vqcast.metrics.features import open_features, shrunk
 from vqcast.metrics.image import psnr, squared_error, ssim
+from vqcast.metrics.settings import Evaluate
+from vqcast.metrics.systems import OtherVideos
 from vqcast.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.networks.vqvae import VQVAE, Codes
 from vqcast.pixels import to_pixels
 from vqcast.sampling.predict import decode_predicted
 from vqcast.sampling.store import Samples
-from vqcast.settings import Evaluate, Window
+from vqcast.settings import Window
 from vqcast.video.windows import Clips
 
 SYSTEMS = ("reconstruction", "model", "repeat_last_frame")
 
-Features = Callable[[np.ndarray], np.ndarray]  # videos uint8 (B, T, H, W, 3) -> (B, D)
+FEATURES = "features"  # features/<size>/<system>: what a system's are called at that size
+
+MakeFeatures = Callable[[np.ndarray], np.ndarray]  # videos uint8 (B, T, H, W, 3) -> (B, D)
 Videos = dict[str, np.ndarray]
 
 
@@ -41,7 +46,6 @@ class Scores:
 
     squared_error: np.ndarray  # (N, S, P), of each predicted frame
     ssim: np.ndarray  # (N, S)
-    features: np.ndarray  # (N, S, D)
 
     @property
     def psnr(self) -> np.ndarray:
@@ -50,29 +54,38 @@ class Scores:
 
     def of(self, windows: np.ndarray) -> "Scores":
         """The scores of the windows that a mask (N,) selects."""
-        return Scores(self.squared_error[windows], self.ssim[windows], self.features[windows])
+        return Scores(self.squared_error[windows], self.ssim[windows])
 
 
 class ValidationWindows:
-    """Every validation window: its true frames, and what each system puts in place of the predicted ones."""
+    """The validation windows that were predicted: their true frames, and what each system puts in place of
+    the predicted ones."""
 
     def __init__(self, clips: Clips, latents: Latents, vqvae: VQVAE, samples: Samples, window: Window):
         self.clips, self.latents, self.vqvae = clips, latents, vqvae
         self.samples, self.window = samples, window
         self.refs = clips.windows("val", window)
-        for name, found in (("latent shards", latents.window_ids()), ("samples", samples.windows)):
-            if any(there != wanted for there, wanted in itertools.zip_longest(found, self.refs.ids())):
+        places = {name: number for number, name in enumerate(self.refs.ids())}
+        rows = [places.get(name, -1) for name in samples.windows]
+        for name, same in (
+            ("latent shards", list(latents.window_ids()) == list(places)),
+            ("samples", -1 not in rows and rows == sorted(rows)),
+        ):
+            if not same:
                 raise VqcastError(
                     f"the {name} are not those of the clips' {len(self.refs)} validation windows; "
                     "run the stages from encode on again"
                 )
+        self.rows = np.array(rows)  # of the latents: which ones of all windows were predicted
+        if len(rows) < len(self.refs):
+            self.refs = [self.refs[row] for row in rows]
 
     def __len__(self) -> int:
         return len(self.refs)
 
     def true_frames(self, numbers: range) -> np.ndarray:
         """The clips' own frames, uint8 (B, T, H, W, 3)."""
-        return np.stack([self.clips.frames(self.refs[n], self.window.frames) for n in numbers])
+        return np.stack([self.clips.reader.read(self.refs[n], self.window.frames) for n in numbers])
 
     def systems(self, numbers: range, truth: np.ndarray) -> Videos:
         """The predicted frames by each system, uint8 (B, S, P, H, W, 3)."""
@@ -87,7 +100,8 @@ class ValidationWindows:
     @torch.inference_mode()
     def reconstructed(self, numbers: range, given: int) -> np.ndarray:
         """Frames from `given` on, uint8 (B, T - given, H, W, 3), of the decoded windows' own codes."""
-        codes = Codes(*(_codes(self.latents.codes(level, numbers)) for level in ("top", "bottom")))
+        chosen = self.rows[numbers.start : numbers.stop]
+        codes = Codes(*(_codes(self.latents.codes(level, chosen)) for level in ("top", "bottom")))
         video = to_pixels(decode_predicted(self.vqvae, codes, given))
         return video.permute(0, 2, 3, 4, 1).cpu().numpy()
 
@@ -106,6 +120,7 @@ class Scoring:
     top_prior: str
     bottom_prior: str
     samples: str
+    systems: str
     window: Window
     evaluate: Evaluate
 
@@ -117,6 +132,15 @@ class Scoring:
             Samples(self.samples),
             self.window,
         )
+
+    def open_others(self) -> list[OtherVideos]:
+        """The other systems' videos; raises VqcastError for what cannot be judged."""
+        return [OtherVideos(system, Path(self.systems), self.window) for system in self.evaluate.systems]
+
+
+def sizes_of(pixels: int, sizes: tuple[int, ...]) -> list[int]:
+    """At which of `sizes`, and its own, videos of `pixels` x `pixels` are judged, their own the last."""
+    return [*sorted({size for size in sizes if size < pixels}), pixels]
 
 
 @dataclass(frozen=True)
@@ -130,19 +154,35 @@ class Batch:
         return len(self.numbers)
 
 
-def score_windows(scoring: Scoring, windows: int, scratch: Path) -> dict[str, np.ndarray]:
-    """Scores of all `windows` validation windows, as `score_batch` and `nll_bits` name them.
+def score_windows(scoring: Scoring, windows: int, scratch: Path) -> tuple[dict[str, np.ndarray], Path]:
+    """Scores of all `windows` predicted windows, and the folder in `scratch` that then holds the features.
 
-    Batches already in `scratch` are not scored again.
+    The scores are named as by `image_scores` and `<level>.nll_bits`; features lie in <size>/<system>.npy,
+    (N, S, D). Batches already in `scratch` are not scored again.
     """
     batches = batches_of(windows, scoring.evaluate, scratch)
     for _ in run_units(partial(_score, scoring), batches, "evaluate", networks=True):
         pass
-    parts = []
-    for batch in batches:
-        with np.load(batch.file, allow_pickle=False) as file:
-            parts.append(dict(file))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    files = [batch.file for batch in batches]
+    with np.load(files[0], allow_pickle=False) as file:
+        names = list(file)
+    folder = scratch / "features"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in names:
+        if name.startswith(f"{FEATURES}/"):
+            path = folder / f"{name.removeprefix(f'{FEATURES}/')}.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_array(path, sum(len(part) for part in _parts(files, name)), _parts(files, name))
+    scores = [name for name in names if not name.startswith(f"{FEATURES}/")]
+    return {name: np.concatenate(list(_parts(files, name))) for name in scores}, folder
+
+
+def _parts(files: list[Path], name: str) -> Iterator[np.ndarray]:
+    """One array of all files, a file at a time; another system may have fewer videos than there are files."""
+    for path in files:
+        with np.load(path, allow_pickle=False) as file:
+            if name in file:
+                yield file[name]
 
 
 def batches_of(windows: int, evaluate: Evaluate, scratch: Path) -> list[Batch]:
@@ -155,7 +195,7 @@ def batches_of(windows: int, evaluate: Evaluate, scratch: Path) -> list[Batch]:
 
 
 def scores_by_system(scores: dict[str, np.ndarray]) -> dict[str, Scores]:
-    fields = ("squared_error", "ssim", "features")
+    fields = ("squared_error", "ssim")
     return {system: Scores(*(scores[f"{system}.{field}"] for field in fields)) for system in SYSTEMS}
 
 
@@ -163,11 +203,22 @@ def _score(scoring: Scoring, batch: Batch) -> None:
     """Score a batch, unless an earlier run has done so."""
     if batch.file.exists():
         return
-    windows, priors, features = _opened(scoring)
+    windows, others, priors, features = _opened(scoring)
     truth = windows.true_frames(batch.numbers)
     systems = windows.systems(batch.numbers, truth)
-    scores = score_batch(truth, systems, features, windows.window.given, scoring.evaluate.frames)
-    some = Subset(windows.latents, batch.numbers)
+    scores = image_scores(truth, systems, windows.window.given)
+    seen = scoring.evaluate.frames
+    for size in sizes_of(truth.shape[2], scoring.evaluate.sizes):
+        parts = feature_batch(truth, systems, features, windows.window.given, seen, size)
+        for other in others:
+            numbers = range(batch.numbers.start, min(batch.numbers.stop, len(other)))
+            if numbers and size in sizes_of(other.pixels, scoring.evaluate.sizes):
+                predicted = {other.name: other.predicted(numbers)[:, None]}
+                parts |= feature_batch(
+                    truth, predicted, features, windows.window.given, seen, size, of_truth=False
+                )
+        scores |= {f"{FEATURES}/{size}/{name}": part for name, part in parts.items()}
+    some = Subset(windows.latents, windows.rows[batch.numbers.start : batch.numbers.stop])
     for level, prior in priors.items():
         scores[f"{level}.nll_bits"] = validation_nll_bits(prior, some, len(batch))
     with appearing(batch.file) as path, open(path, "wb") as file:
@@ -175,28 +226,49 @@ def _score(scoring: Scoring, batch: Batch) -> None:
 
 
 @cache
-def _opened(scoring: Scoring) -> tuple[ValidationWindows, dict[str, nn.Module], Features]:
+def _opened(
+    scoring: Scoring,
+) -> tuple[ValidationWindows, list[OtherVideos], dict[str, nn.Module], MakeFeatures]:
     """What scores windows, once a process."""
     priors = {"top": load_top_prior(scoring.top_prior), "bottom": load_bottom_prior(scoring.bottom_prior)}
-    return scoring.open_windows(), priors, RandomI3D(scoring.evaluate.resolution, scoring.evaluate.precision)
+    return scoring.open_windows(), scoring.open_others(), priors, open_features(scoring.evaluate)
 
 
-def score_batch(
-    truth: np.ndarray, systems: Videos, features: Features, given: int, seen: str
-) -> dict[str, np.ndarray]:
-    """Scores of one batch: `<system>.squared_error`, `.ssim`, `.features`, and `true.features`.
+def image_scores(truth: np.ndarray, systems: Videos, given: int) -> dict[str, np.ndarray]:
+    """Scores of one batch: `<system>.squared_error` and `<system>.ssim`.
 
     truth: (B, T, H, W, 3). systems: their predicted frames, (B, S, P, H, W, 3).
     """
     true = truth[:, given:]
-    start = 0 if seen == "all" else given
-    results = {"true.features": features(truth[:, start:])}
+    results = {}
     for name, videos in systems.items():
         samples = [videos[:, sample] for sample in range(videos.shape[1])]
-        whole = [np.concatenate([truth[:, start:given], sample], axis=1) for sample in samples]
         results[f"{name}.squared_error"] = squared_error(videos, true[:, None])
         results[f"{name}.ssim"] = np.stack([ssim(sample, true) for sample in samples], axis=1)
-        results[f"{name}.features"] = np.stack([features(video) for video in whole], axis=1)
+    return results
+
+
+def feature_batch(
+    truth: np.ndarray,
+    systems: Videos,
+    features: MakeFeatures,
+    given: int,
+    seen: str,
+    size: int,
+    of_truth: bool = True,
+) -> dict[str, np.ndarray]:
+    """Features (B, S, D) of each system's videos, and with `of_truth` those of "true" (B, 1, D), at one size.
+
+    truth: (B or more, T, H, W, 3). systems: their predicted frames, (B, S, P, h, w, 3), not below `size`.
+    seen: "all", and the true given frames come first, in every set; or "predicted".
+    """
+    truth = shrunk(truth if seen == "all" else truth[:, given:], size)
+    before = truth[:, : given if seen == "all" else 0]
+    results = {"true": features(truth)[:, None]} if of_truth else {}
+    for name, videos in systems.items():
+        samples = [shrunk(videos[:, sample], size) for sample in range(videos.shape[1])]
+        whole = [np.concatenate([before[: len(sample)], sample], axis=1) for sample in samples]
+        results[name] = np.stack([features(video) for video in whole], axis=1)
     return results
 
 

@@ -7,26 +7,31 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vqcast.latents import LEVELS, Latents
+from vqcast.metrics.arrays import ArrayFile
 from vqcast.metrics.codes import entropy_bits, perplexity, slice_counts, usage
-from vqcast.metrics.features import RandomI3D
-from vqcast.metrics.frechet import frechet_distance
+from vqcast.metrics.comparison import LINEAR_FROM, POINTS, FeatureFolder, gather
+from vqcast.metrics.features import Features
+from vqcast.metrics.frechet import Gaussian, distance
 from vqcast.metrics.image import PSNR_CAP, psnr
 from vqcast.metrics.scores import Scores
-from vqcast.settings import Evaluate, Window
+from vqcast.metrics.settings import Evaluate
+from vqcast.settings import Window
 
 SIGNIFICANT_DIGITS = 5  # what is written; the last bits of a float depend on the number of threads
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured on N validation windows."""
+    """All that was measured on the N validation windows that were predicted."""
 
-    true_features: np.ndarray  # (N, D)
+    features: FeatureFolder
     scores: dict[str, Scores]
     latents: Latents
+    rows: np.ndarray  # (N,), of the latents
     nll_bits: dict[str, np.ndarray]  # (N,) by level, of the predicted codes
     metric: str  # what the Frechet distance of these features is called
-    pixels: int  # of a window
+    frames: int  # of a window
+    size: int  # pixels, height and width
 
     def moving(self, below_psnr: float) -> np.ndarray:
         """Which windows (N,) move: those whose repeated last frame scores less than `below_psnr` dB."""
@@ -34,7 +39,9 @@ class Evaluation:
 
     def figures(self, chosen: np.ndarray) -> dict:
         """Every figure over the `chosen` windows (N,), bool; None where they are too few for one."""
-        counts = slice_counts(self.latents, chosen)
+        of_all = np.zeros(len(self.latents), bool)
+        of_all[self.rows[chosen]] = True
+        counts = slice_counts(self.latents, of_all)
         return {
             "windows": int(chosen.sum()),
             **{system: self._system(system, chosen) for system in self.scores},
@@ -48,12 +55,17 @@ class Evaluation:
             "psnr": _mean(scores.psnr),
             "psnr_by_frame": psnr(scores.squared_error).mean(axis=(0, 1)).tolist() if chosen.any() else [],
             "ssim": _mean(scores.ssim),
-            self.metric: _distance(scores.features, self.true_features[chosen]),
+            self.metric: self._distance(system, "true", chosen),
         }
         if system == "model":
-            reconstructed = self.scores["reconstruction"].of(chosen).features
-            figures[f"{self.metric}_vs_reconstructions"] = _distance(scores.features, reconstructed)
+            figures[f"{self.metric}_vs_reconstructions"] = self._distance(system, "reconstruction", chosen)
         return figures
+
+    def _distance(self, first: str, second: str, chosen: np.ndarray) -> float | None:
+        """Frechet distance at the videos' own size, None for fewer than 2 windows."""
+        if chosen.sum() < 2:
+            return None
+        return distance(*(_gaussian(self.features.of(name, self.size), chosen) for name in (first, second)))
 
     def _codes(self, counts: dict[str, np.ndarray]) -> dict:
         """Bits a code are those of all shards; the share is of a whole window's own codes.
@@ -62,7 +74,8 @@ class Evaluation:
         """
         grids, bits = self.latents.manifest.grids, bits_per_code(self.latents)
         count = int(np.prod(grids.top) + np.prod(grids.bottom))
-        figures: dict = {"bits_per_code": bits, "share_of_pixel_bits": count * bits / (self.pixels * 24)}
+        pixels = self.frames * self.size**2
+        figures: dict = {"bits_per_code": bits, "share_of_pixel_bits": count * bits / (pixels * 24)}
         for level, of_slices in counts.items():
             some = of_slices.any()
             figures[level] = {
@@ -89,12 +102,14 @@ def bits_per_code(latents: Latents) -> float:
     return 8 * size / (windows * sum(math.prod(latents.manifest.grids.shape(level)) for level in LEVELS))
 
 
-def protocol(evaluate: Evaluate, window: Window, samples_per_window: int, features: RandomI3D) -> dict:
+def protocol(
+    evaluate: Evaluate, window: Window, samples_per_window: int, sizes: list[int], features: Features
+) -> dict:
     """How the figures were made: what must stand beside them."""
     predicted = window.frames - window.given
     seen = {
-        "predicted": f"the {predicted} predicted ones",
-        "all": f"{window.given} given and {predicted} predicted ones",
+        "predicted": f"{predicted}: the predicted ones",
+        "all": f"{window.frames}: {window.given} given ones, true in every set, and {predicted} predicted",
     }
     return {
         "window_frames": window.frames,
@@ -105,11 +120,17 @@ def protocol(evaluate: Evaluate, window: Window, samples_per_window: int, featur
         "ssim": "11x11 Gaussian of sigma 1.5; mean over predicted frames, windows and samples",
         "significant_digits": SIGNIFICANT_DIGITS,
         "frechet": {
-            "metric": features.metric,
-            "frames": seen[evaluate.frames],
-            "covariance": "over N - 1",
-            "folds": 1,
             **features.protocol(),
+            "frames": seen[evaluate.frames],
+            "covariance": "over N - 1, float64",
+            "sizes": f"{sizes[-1]}, the clips' own"
+            + "".join(f", and {size}, shrunk as for I3D and rounded to bytes" for size in sizes[:-1]),
+            "folds": evaluate.folds,
+            "split": "by video, each fold's windows predicted against the same windows true; "
+            "for the floor, one fold's true windows against the next one's",
+            "spread": "standard deviation over the folds, over their number less 1",
+            "infinite_windows": "line in 1/N through the distances at N, N/2, N/3, ..., each the mean over "
+            f"disjoint sets; with {POINTS} points or more of at least {LINEAR_FROM} windows a dimension",
         },
     }
 
@@ -127,8 +148,6 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _distance(first: np.ndarray, second: np.ndarray) -> float | None:
-    """Frechet distance of features (N, ..., D), None for fewer than 2 windows."""
-    if min(len(first), len(second)) < 2:
-        return None
-    return frechet_distance(first.reshape(-1, first.shape[-1]), second.reshape(-1, second.shape[-1]))
+def _gaussian(features: ArrayFile, chosen: np.ndarray) -> Gaussian:
+    (gaussian,) = gather(features, np.where(chosen, 0, -1), 1)
+    return gaussian

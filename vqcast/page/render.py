@@ -15,6 +15,7 @@ from vqcast.page.strips import strip_uri
 from vqcast.page.verdict import headline, saving, sentences
 
 NETWORKS = {"vqvae": "VQ-VAE", "top_prior": "Top prior", "bottom_prior": "Bottom prior"}
+METRICS = {"fvd": "FVD"}  # names that stand for a protocol
 SYSTEMS = {
     "model": "Prediction",
     "reconstruction": "Reconstruction",
@@ -40,6 +41,7 @@ def render_page(
     return page.render(
         figures=figures,
         metric=figures["protocol"]["frechet"]["metric"],
+        metric_name=METRICS.get(figures["protocol"]["frechet"]["metric"], "Fréchet distance"),
         headline=headline(figures),
         sentences=sentences(figures),
         savings={level: saving(prior) for level, prior in figures["priors"].items()},

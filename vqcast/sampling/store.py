@@ -19,6 +19,8 @@ SCHEMA = pa.schema(
     ]
 )
 
+NAMES_ONLY = pa.ipc.IpcReadOptions(included_fields=[0, 1])  # the columns `window` and `sample`
+
 
 def write_samples(path: Path, rows: list[dict]) -> None:
     """Write one file of samples; a row's `video` is an array, uint8 (predicted frames, H, W, 3)."""
@@ -57,10 +59,12 @@ class Samples:
             raise VqcastError(f"{folder} holds no samples; run the sample stage first")
         for path in files:
             try:
-                reader = pa.ipc.open_file(pa.memory_map(str(path)))
+                # Not mapped into memory: pages once touched would count as this process's as long as it runs.
+                reader = pa.ipc.open_file(pa.OSFile(str(path)))
                 self.video_shape = tuple(map(int, reader.schema.metadata[b"video_shape"].split()))
-                for index in range(reader.num_record_batches):
-                    row = reader.get_batch(index).select(["window", "sample"]).to_pylist()[0]
+                names = pa.ipc.open_file(pa.OSFile(str(path)), options=NAMES_ONLY)
+                for index in range(names.num_record_batches):
+                    row = names.get_batch(index).to_pylist()[0]
                     self._place[row["window"], row["sample"]] = reader, index
             except (pa.ArrowInvalid, OSError, KeyError, TypeError) as error:
                 raise VqcastError(f"{path} is damaged ({error}); run the sample stage again") from None

@@ -1,11 +1,14 @@
-"""Sampling every validation window into a folder of samples, batches side by side."""
+"""Sampling validation windows into a folder of samples, batches side by side."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 
+from vqcast.errors import VqcastError
 from vqcast.execution import device, run_units
 from vqcast.latents import Latents
 from vqcast.models import load_bottom_prior, load_top_prior, load_vqvae
@@ -36,8 +39,22 @@ class Batch:
     whole: Path
 
 
-def sample_windows(sampling: Sampling, windows: int, scratch: Path) -> Path:
-    """Sample all `windows` validation windows; the folder in `scratch` that then holds the samples.
+def chosen_windows(windows: Sequence[str], count: int | None) -> list[int]:
+    """Numbers of the `count` windows whose ids have the lowest hashes, in order; None: of all.
+
+    So a lower count takes some of what a higher one takes, from all over the collection.
+    Raises VqcastError where there are fewer.
+    """
+    if count is None:
+        return list(range(len(windows)))
+    if count > len(windows):
+        raise VqcastError(f"sample.windows is {count}, and there are {len(windows)} validation windows")
+    hashes = [hashlib.sha256(window.encode()).digest() for window in windows]
+    return sorted(sorted(range(len(windows)), key=hashes.__getitem__)[:count])
+
+
+def sample_windows(sampling: Sampling, windows: Sequence[int], scratch: Path) -> Path:
+    """Sample the validation windows of these numbers; the folder in `scratch` that then holds the samples.
 
     Each batch is kept as it comes, and none that `scratch` already holds is drawn again.
     """
@@ -63,9 +80,9 @@ def sample_batch(sampling: Sampling, batch: Batch) -> None:
         write_samples(batch.part, _rows(sampling, batch))
 
 
-def batches_of(windows: int, settings: Sample, scratch: Path) -> list[Batch]:
+def batches_of(windows: Sequence[int], settings: Sample, scratch: Path) -> list[Batch]:
     """What is drawn together, in the order of the windows."""
-    samples = [(window, sample) for window in range(windows) for sample in range(settings.samples_per_window)]
+    samples = [(window, sample) for window in windows for sample in range(settings.samples_per_window)]
     a_file = settings.windows_per_shard * settings.samples_per_window
     batches = []
     for number, first in enumerate(range(0, len(samples), a_file)):

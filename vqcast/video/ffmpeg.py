@@ -1,4 +1,4 @@
-"""The three things this project asks of ffmpeg: what a file holds, clips cut from it, frames encoded.
+"""What this project asks of ffmpeg: what a file holds, clips cut from it, its frames, frames encoded.
 
 A downloaded "video" may be anything. ffmpeg therefore never sees its name: the file is its standard
 input, which it may seek in, no protocol but `fd` is open to it, and no format that names other files, so
@@ -154,6 +154,25 @@ def cut(path: str | Path, stream: Stream, how: Cut, folder: Path, limits: Limits
         str(folder / "%05d.mp4"),
     ]
     return _last_error(_run(arguments, path, limits))
+
+
+def read_frames(path: str | Path, most: int, limits: Limits) -> np.ndarray:
+    """The first frames of a video, `most` of them or all, as they are displayed: uint8 (T, H, W, 3).
+
+    Raises Undecodable where there is none, or where a decoding error comes before them.
+    """
+    arguments = [
+        *("-xerror", *_reading(limits), *_first_video_stream(), "-fps_mode", "passthrough"),
+        *("-frames:v", str(most), "-vf", f"scale=flags={SCALER},format=rgb24"),
+        *("-c:v", "ppm", "-f", "image2pipe", "-"),
+    ]
+    result = _run(arguments, path, limits)
+    if result.returncode or not result.stdout:
+        raise Undecodable(_last_error(result) or "no frame can be decoded")
+    head = re.match(rb"P6\n(\d+) (\d+)\n255\n", result.stdout)
+    width, height = int(head[1]), int(head[2])
+    frames = np.frombuffer(result.stdout, np.uint8).reshape(-1, head.end() + 3 * width * height)
+    return frames[:, head.end() :].reshape(-1, height, width, 3)
 
 
 def encode(frames: np.ndarray, rate: int, path: Path, crf: int) -> None:
