@@ -295,7 +295,8 @@ def test_revision_that_is_unknown_or_whose_models_are_gone_is_named(history):
     folder, environment = history
     finished = run(folder, "long.mp4", "--rev", "nowhere", environment=environment)
     assert finished.returncode == 1
-    assert finished.stderr == "pipeline.py: git knows no revision 'nowhere' here\n"
+    said = "pipeline.py: revision 'nowhere' cannot be read: unknown Git revision 'nowhere'\n"
+    assert finished.stderr == said
     cache = folder / ".dvc/cache"
     cache.rename(folder / "elsewhere")
     try:

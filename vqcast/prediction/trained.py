@@ -90,14 +90,12 @@ def _of_revision(folder: str | Path, rev: str) -> Iterator[Path]:
     # Here, not above: DVC takes a second to import, and most predictions do without.
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
-    from scmrepo.exceptions import RevError, SCMError
+    from scmrepo.exceptions import SCMError
 
     with tempfile.TemporaryDirectory() as copied:
         try:
             files = DVCFileSystem(str(folder), rev=rev)
             files.get(PARAMS, f"{copied}/{PARAMS}")
-        except RevError:
-            raise VqcastError(f"git knows no revision {rev!r} here") from None
         except (DvcException, SCMError, OSError) as error:
             raise VqcastError(f"revision {rev!r} cannot be read: {_sentence(error)}") from None
         for name in NAMES:
