@@ -42,6 +42,61 @@ examples:
   python pipeline.py run --force evaluate     again, even where nothing changed
 """
 
+PREDICT_HELP = """\
+Continue a video: the frames from --start on are given to the trained models, which predict the next ones,
+several times. What comes out is one picture of all continuations side by side: around given frames the border
+is grey, around predicted ones orange. Where the video goes on long enough, what really followed is beside
+them.
+
+Any size, rate, rotation and codec that ffmpeg reads will do; the centre square is taken, as in training. The
+same video, models and seed give the same picture on the same machine.
+"""
+
+PREDICT_EPILOG = """\
+environment:
+  VQCAST_DEVICE   where networks run: cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)
+  VQCAST_THREADS  CPU threads (default: 1, or all cores beside a GPU)
+
+exit codes:
+  0    the picture was written
+  1    it could not be; the last line says why
+  2    the command line is wrong
+  130  ended by Ctrl-C
+
+examples:
+  python pipeline.py predict holiday.mov --start 12.5
+  python pipeline.py predict holiday.mov --samples 8 --out holiday.gif
+  python pipeline.py predict holiday.mov --rev v1.0 --out frames     with the models of tag v1.0, as a folder
+"""
+
+RATE_HELP = """\
+The human study of the paper (Table 1): a web page on which people compare the predictions of two systems, A
+and B, side by side. Both continue the same given frames; sides and order are random and balanced. A rater
+enters a code, says which is better, or that they are too close to tell, and may stop and go on at any time.
+
+A and B are folders. One that the sample stage wrote (data/samples) is read as it is, sample 0 of each window.
+For any other system, name its files by window id: <window id>.mp4 (or .webm, .mkv, .avi, .mov, .gif), or
+<window id>.npy of uint8 (T, H, W, 3), each holding the predicted frames alone or the whole window. Slashes in
+an id are folders. What is compared is chosen by chance among the windows that both predicted, from as many
+clips as there are, and is the same whenever the same folders are compared.
+
+Every answer is in the file of answers before the next video is shown. The command prints the codes for the
+raters, and the address of the results: the three shares with 95% intervals clustered by rater, the same by
+label, the agreement between raters, and all judgements as CSV.
+"""
+
+RATE_EPILOG = """\
+exit codes:
+  0         the answers so far were written (--csv)
+  1         it could not start, or went wrong; the last line says why
+  2         the command line is wrong
+  130, 143  ended by Ctrl-C, by SIGTERM; the same command goes on from there
+
+examples:
+  python pipeline.py rate data/samples other/predictions
+  python pipeline.py rate data/samples other/predictions --csv judgements.csv
+"""
+
 
 def main() -> int:
     arguments = _parser().parse_args()
@@ -70,7 +125,61 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("stages", nargs="*", metavar="STAGE", help="run these and all they need (default: all)")
     run.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     run.set_defaults(command=_run)
+    _add_predict(commands)
+    _add_rate(commands)
     return parser
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="continue a video",
+        description=PREDICT_HELP,
+        epilog=PREDICT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument("video", metavar="VIDEO", help="file to continue")
+    add = predict.add_argument
+    add("--start", type=float, default=0.0, metavar="S", help="seconds; default: %(default)g")
+    add("--samples", type=int, default=4, metavar="N", help="continuations; default: %(default)s")
+    add(
+        "--out",
+        metavar="FILE",
+        help="ending with .mp4 or .gif, or a folder of frames; default: VIDEO's name, -predicted.mp4",
+    )
+    add("--rev", metavar="R", help="git revision whose models predict; default: those of this checkout")
+    add("--seed", type=int, metavar="N", help="default: sample.seed of params.yaml")
+    add("--fps", type=int, default=8, metavar="N", help="frames/s of the picture; default: %(default)s")
+    predict.set_defaults(command=_predict)
+
+
+def _add_rate(commands: argparse._SubParsersAction) -> None:
+    rate = commands.add_parser(
+        "rate",
+        help="let people compare the predictions of two systems",
+        description=RATE_HELP,
+        epilog=RATE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    rate.add_argument("a", metavar="A", help="folder of predictions")
+    rate.add_argument("b", metavar="B", help="folder of predictions of the same windows")
+    add = rate.add_argument
+    add("--answers", default="reports/ratings.sqlite", metavar="FILE", help="default: %(default)s")
+    add("--videos", type=int, default=30, metavar="N", help="compared; default: %(default)s, as in the paper")
+    add("--judgements", type=int, default=13, metavar="N", help="of a video; default: %(default)s, as there")
+    add("--raters", type=int, default=15, metavar="N", help="who get a code; default: %(default)s, as there")
+    add("--fps", type=float, default=8.0, metavar="N", help="frames/s shown; default: %(default)g")
+    add("--csv", metavar="FILE", help="write the judgements so far, print the shares, and end")
+    add("--clips", default="data/clips", metavar="FOLDER", help="clip shards; default: %(default)s")
+    add(
+        "--manifest",
+        default="data/clips.parquet",
+        metavar="FILE",
+        help="table of the clips, if there is one; default: %(default)s",
+    )
+    add("--host", default="127.0.0.1", help="address to serve at; default: %(default)s, this machine alone")
+    add("--port", type=int, default=8500, metavar="N", help="0 is any that is free; default: %(default)s")
+    rate.set_defaults(command=_rate)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -86,6 +195,20 @@ def _run(arguments: argparse.Namespace) -> int:
     if state.is_completed():
         return 0
     raise VqcastError(state.message)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from vqcast.prediction.command import Prediction, predict
+
+    predict(Prediction(**{name: value for name, value in vars(arguments).items() if name != "command"}))
+    return 0
+
+
+def _rate(arguments: argparse.Namespace) -> int:
+    from vqcast.rating.command import Rating, rate
+
+    rate(Rating(**{name: value for name, value in vars(arguments).items() if name != "command"}))
+    return 0
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

@@ -259,17 +259,20 @@ class Sampler:
         return min(-(-a_thread // step), w.blocks_at_once(step)) * step
 
     @torch.inference_mode()
-    def generate(self, condition: Tensor, choose: Choose) -> Tensor:
+    def generate(
+        self, condition: Tensor, choose: Choose, done: Callable[[int], object] = lambda codes: None
+    ) -> Tensor:
         """Generate codes (B, T, H, W) in raster order, given `condition` (B, T, H, W, C).
 
         `choose(number, logits)` picks the codes (B,) at position `number`; the logits are those of the full
-        forward pass (`tests/test_incremental.py` states the tolerance).
+        forward pass (`tests/test_incremental.py` states the tolerance). `done` is told of each row's codes.
         """
-        time, height, _ = self.weights.grid
+        time, height, width = self.weights.grid
         generation = Generation(self, condition, choose)
         for t in range(time):
             for y in range(height):
                 generation.row(t, y)
+                done(width)
         return generation.codes.t().reshape(len(condition), *self.weights.grid)
 
 

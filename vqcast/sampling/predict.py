@@ -31,11 +31,13 @@ def sample_codes(
     prefix: Codes,
     numbers: Tensor,
     settings: Sample,
+    done: Callable[[int], object] = lambda codes: None,
 ) -> Codes:
     """Draw the codes of whole windows from the prefix codes of their given frames.
 
     prefix: top (B, 1, h, w), bottom (B, 2, v, x). numbers: one random number for each code drawn, in the
     order of generation, (B, top positions + bottom positions). The result starts with the prefix codes.
+    `done` is told, row by row, how many codes of each window were drawn.
     On CPU, with one number of threads, a window's codes are the same in any batch and any order.
     """
     dtype = getattr(torch, settings.precision)
@@ -48,7 +50,7 @@ def sample_codes(
         return lambda number, logits: draw(logits, numbers.index_select(1, first + number)[:, 0], settings)
 
     condition = _window_by_window(top_prior.conditioning, prefix.top, prefix.bottom)
-    predicted = Sampler(top_prior.pixelcnn, dtype).generate(condition, choose_from(0))
+    predicted = Sampler(top_prior.pixelcnn, dtype).generate(condition, choose_from(0), done)
     top = torch.cat([prefix.top, predicted], 1)
 
     sampler = Sampler(bottom_prior.pixelcnn, dtype)
@@ -60,7 +62,7 @@ def sample_codes(
         slices = torch.full((len(top), 1), index, device=top.device)
         condition = _window_by_window(bottom_prior.condition, upsampled, bottom, slices)
         first = top_count + (index - grids.prefix_bottom) * slice_count
-        bottom[:, index] = sampler.generate(condition, choose_from(first))[:, 0]
+        bottom[:, index] = sampler.generate(condition, choose_from(first), done)[:, 0]
     return Codes(top, bottom)
 
 

@@ -123,11 +123,12 @@ class Cut:
     start: float | None  # seconds; None is the beginning
     end: float | None  # seconds; None is the end
     most: int  # frames of all clips together; what follows is left
+    seek: float | None = None  # seconds passed over without decoding them; all else counts from there
 
     @property
     def by_time(self) -> bool:
         """Whether a frame's own timestamp matters, not just which frame it is."""
-        return self.resample or self.start is not None or self.end is not None
+        return self.resample or any(time is not None for time in (self.start, self.end, self.seek))
 
 
 def cut(path: str | Path, stream: Stream, how: Cut, folder: Path, limits: Limits) -> str:
@@ -141,6 +142,7 @@ def cut(path: str | Path, stream: Stream, how: Cut, folder: Path, limits: Limits
     arguments = [
         "-xerror",
         *([] if how.by_time else ["-r", str(how.rate)]),  # timestamps count frames, so that none is lost
+        *([] if how.seek is None else ["-ss", f"{how.seek:.6f}"]),
         *_reading(limits),
         *_first_video_stream(),
         *("-vf", _filters(stream, how), "-fps_mode", "passthrough", "-frames:v", str(how.most)),

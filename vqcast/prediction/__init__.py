@@ -1,0 +1,1 @@
+"""Predictions for anyone's video: given frames in, several continuations side by side out."""
