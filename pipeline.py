@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from vqcast.errors import VqcastError
+from vqcast.lineage.command import add_audit_parser
 
 RUN_HELP = """\
 Bring the pipeline up to date as a Prefect flow, which is made from dvc.yaml. Every stage is a task that
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("stages", nargs="*", metavar="STAGE", help="run these and all they need (default: all)")
     run.add_argument("--force", action="store_true", help="run stages that are up to date, too")
     run.set_defaults(command=_run)
+    add_audit_parser(commands)
     return parser
 
 
