@@ -218,7 +218,9 @@ def _close(path: Path) -> None:
 
 def _send(event: RunEvent) -> None:
     """Send to the server that the environment names, if any; one that fails is told, and stops nothing."""
-    configured = any(name.startswith("OPENLINEAGE_") for name in os.environ)
+    configured = any(
+        name.startswith("OPENLINEAGE_") for name in os.environ if name != "OPENLINEAGE_NAMESPACE"
+    )
     homes = (Path.cwd(), Path.home() / ".openlineage")
     if not configured and not any((home / "openlineage.yml").is_file() for home in homes):
         return
@@ -228,4 +230,4 @@ def _send(event: RunEvent) -> None:
             client.emit(event)
             client.close()
     except Exception as error:  # each transport has its own
-        print(f"the OpenLineage server did not take an event: {error}", file=sys.stderr)
+        print(f"{event.job.name}: the OpenLineage server did not take an event: {error}", file=sys.stderr)
