@@ -106,5 +106,9 @@ def audit(folder: Path, *arguments: str, code: int = 0) -> dict:
 
 
 def audit_text(folder: Path, *arguments: str, code: int = 0) -> str:
+    return run_audit(folder, *arguments, code=code).stdout
+
+
+def run_audit(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "pipeline.py"), "audit", *arguments]
-    return run(folder, *command, code=code, PYTHONPATH=str(ROOT)).stdout
+    return run(folder, *command, code=code, PYTHONPATH=str(ROOT))

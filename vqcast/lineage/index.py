@@ -142,7 +142,8 @@ class Index:
         return self._select("video_sha256 = ? OR sha256 = ?", (digest, digest))
 
     def _select(self, condition: str, values: Sequence[object]) -> list[dict]:
-        rows = [dict(row) for row in self._db.execute(f"SELECT * FROM clip WHERE {condition}", values)]
+        query = f"SELECT * FROM clip WHERE {condition} ORDER BY video, clip, split, shard, sha256"
+        rows = [dict(row) for row in self._db.execute(query, values)]
         for row in rows:
             row |= {name: row[name].hex() for name in CONTENTS}
         return rows
