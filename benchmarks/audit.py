@@ -6,6 +6,7 @@ Each commit takes 1% of the videos out and adds as many; the eleventh cuts all v
 clip's bytes change. A clip is a video's only one, as in Kinetics.
 
 index_s          seconds of the first `pipeline.py audit video`, which reads every table of every commit
+index_cpu_s      CPU seconds of it, which a busy machine does not stretch as much
 index_mib        size of the index
 video_s          median seconds of `pipeline.py audit video` once indexed, the whole command
 file_s           the same for a file, which is found by its content
@@ -132,7 +133,9 @@ def measure(project: Path, clips: int, commits: int) -> dict[str, object]:
         commit(project, number, whole[number >= commits // 2].slice(number * change, clips))
     asked = videos[change * (commits // 2)]  # it leaves after commit `commits // 2`
 
+    cpu_before = os.times()
     index_s, answer = ask(project, asked)
+    cpu = os.times()
     held = sum(len(model["commits"]) for model in answer["trained"] + answer["validated"])
     if held != 3 * (commits // 2 + 1):
         raise SystemExit(f"{asked} was in {commits // 2 + 1} commits, and the audit tells {held} models")
@@ -146,6 +149,7 @@ def measure(project: Path, clips: int, commits: int) -> dict[str, object]:
         "clips": clips,
         "commits": commits,
         "index_s": round(index_s, 1),
+        "index_cpu_s": round(sum(cpu[2:4]) - sum(cpu_before[2:4]), 1),
         "index_mib": round((project / PLACE).stat().st_size / 2**20),
         "video_s": round(video_s, 2),
         "file_s": round(file_s, 2),

@@ -1,14 +1,19 @@
 """A whole project, small: this repository's stages in a git and DVC repository of their own."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
 
+import pipeline
 from tests.conftest import ROOT
 
 SMALL = {
@@ -100,15 +105,36 @@ def repro(folder: Path, *stages: str) -> None:
     run(folder, "dvc", "repro", *stages)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a command of pipeline.py said."""
+
+    stdout: str
+    stderr: str
+
+
 def audit(folder: Path, *arguments: str, code: int = 0) -> dict:
     """The JSON answer of `pipeline.py audit`."""
-    return json.loads(audit_text(folder, *arguments, "--json", code=code))
+    return json.loads(run_audit(folder, *arguments, "--json", code=code).stdout)
 
 
 def audit_text(folder: Path, *arguments: str, code: int = 0) -> str:
     return run_audit(folder, *arguments, code=code).stdout
 
 
-def run_audit(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "pipeline.py"), "audit", *arguments]
-    return run(folder, *command, code=code, PYTHONPATH=str(ROOT))
+def run_audit(folder: Path, *arguments: str, code: int = 0) -> Answer:
+    """Run `pipeline.py audit` in the project, in this process: it need not load all libraries each time."""
+    said, complained = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["pipeline.py", "audit", *arguments])
+        patch.delenv("PYTHONPATH", raising=False)
+        for name, value in environment(folder).items():
+            patch.setenv(name, value)
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+            try:
+                ended = pipeline.main()
+            except SystemExit as error:
+                ended = error.code
+    assert ended == code, said.getvalue()[-4000:] + complained.getvalue()[-4000:]
+    return Answer(said.getvalue(), complained.getvalue())

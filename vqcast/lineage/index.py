@@ -26,8 +26,11 @@ PLACE = Path(".vqcast/lineage.sqlite")
 VERSION = 1
 TEXTS = ("clip", "video", "split", "shard", "label", "licence", "url")
 SPAN = ("start", "end")
+REPEATED = ("split", "shard", "label", "licence")  # few values, each hashed once
 CONTENTS = ("sha256", "video_sha256")  # hex in the table, 32 bytes here
 COLUMNS = (*TEXTS, *SPAN, *CONTENTS)
+DIGITS = np.full(256, 255, np.uint8)  # value of each hex digit, by its code
+DIGITS[list(b"0123456789abcdef")] = range(16)
 SCHEMA = """
 CREATE TABLE clip (
     id INTEGER PRIMARY KEY, key INTEGER, clip TEXT, video TEXT, split TEXT, shard TEXT, label TEXT,
@@ -104,13 +107,13 @@ class Index:
         return lost
 
     def _add(self, md5: str, path: Path, known: "_Known") -> int:
-        table = pq.read_table(path, columns=[*COLUMNS, "status"], partitioning=None)
-        table = table.filter(pc.field("status") == "ok").select(COLUMNS).combine_chunks()
+        table = pq.ParquetFile(path, read_dictionary=REPEATED).read([*COLUMNS, "status"])
+        table = table.filter(pc.equal(table["status"], "ok")).select(COLUMNS).combine_chunks()
         try:
             contents = {name: _digests(table[name]) for name in CONTENTS}
-        except (TypeError, ValueError):
+        except ValueError:
             raise VqcastError(f"{path} is damaged: it states a SHA-256 that is none") from None
-        keys = _keys(table)
+        keys = _keys(table, contents)
         ids, new = known.find(keys, contents["sha256"])
         first = known.next_id
         rows = np.flatnonzero(new)
@@ -196,16 +199,32 @@ class _Known:
         self._keys, self._contents, self._ids = self._keys[order], self._contents[order], self._ids[order]
 
 
-def _keys(table: pa.Table) -> np.ndarray:
+def _keys(table: pa.Table, contents: dict[str, np.ndarray]) -> np.ndarray:
     """A hash of every row, uint64."""
     import pandas as pd  # not at the top: who only asks need not wait for it
 
-    return pd.util.hash_pandas_object(table.to_pandas(), index=False, categorize=False).to_numpy()
+    parts = [pd.util.hash_array(table[name].to_pandas().values, categorize=False) for name in (*TEXTS, *SPAN)]
+    parts += [_first_bytes(contents[name]) for name in CONTENTS]
+    keys = np.zeros(len(table), np.uint64)
+    for part in parts:
+        keys = (keys ^ part) * np.uint64(0x9E3779B97F4A7C15)  # odd, so that nothing is lost
+        keys ^= keys >> np.uint64(32)
+    return keys
 
 
 def _digests(column: pa.ChunkedArray) -> np.ndarray:
-    """Hex texts as bytes, uint8 (N, 32)."""
-    return np.frombuffer(bytes.fromhex("".join(column.to_pylist())), np.uint8).reshape(len(column), 32)
+    """Texts of 64 hex digits as bytes, uint8 (N, 32); ValueError where one is something else."""
+    if not len(column):
+        return np.empty((0, 32), np.uint8)
+    (texts,) = column.chunks
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if texts.null_count or (np.diff(ends) != 64).any():
+        raise ValueError("not 64 digits")
+    digits = DIGITS[np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]].reshape(-1, 64)
+    if (digits > 15).any():
+        raise ValueError("no hex digits")
+    return digits[:, 0::2] << 4 | digits[:, 1::2]
 
 
 def _first_bytes(digests: np.ndarray) -> np.ndarray:

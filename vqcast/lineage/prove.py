@@ -140,7 +140,7 @@ def _downloaded(model: Model) -> bool:
 
 
 def _check_definition(entry: Entry, clone: Path, commit: str) -> None:
-    """Parameters, code and command of the commit must be those that dvc.lock says the stage ran with."""
+    """Parameters and code of the commit must be those that dvc.lock says the stage ran with."""
     now = dict(flatten(yaml.safe_load((clone / "params.yaml").read_text()) or {}))
     sections = {key.partition(".")[0] for key in entry.params}
     read = {key: value for key, value in now.items() if key.partition(".")[0] in sections}
