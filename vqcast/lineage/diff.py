@@ -77,8 +77,7 @@ def _videos(evidence: Evidence, locks: list[Lock], lost: list[str]) -> dict:
 
 def _tables(evidence: Evidence, lock: Lock) -> list[str]:
     """Hashes of the tables of clips behind a lock's models."""
-    chains = evidence.chains(lock)
-    tables = [md5 for model in lock.models.items() for md5 in chains.of(*model).hashes(CLIPS)]
+    tables = [md5 for model in lock.models.items() for md5 in evidence.chain(lock, *model).hashes(CLIPS)]
     return sorted(set(tables))
 
 

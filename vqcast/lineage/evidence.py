@@ -27,9 +27,14 @@ class Evidence:
     def commits(self) -> list[Commit]:
         return self.history.commits()
 
-    def chains(self, first: Lock) -> Chains:
-        """Who made what: as `first` says, else as any commit's dvc.lock does."""
-        return Chains([first, *self.history.locks(commit.blob for commit in self.commits)])
+    @functools.cached_property
+    def _locks(self) -> list[Lock]:
+        return list(self.history.locks(commit.blob for commit in self.commits))
+
+    def chain(self, lock: Lock, path: str, md5: str) -> Chain:
+        """All that led to the content `md5` of `path`: as `lock` says, else as any commit's dvc.lock does."""
+        chain = Chains([lock]).of(path, md5)
+        return Chains([lock, *self._locks]).of(path, md5) if chain.missing else chain
 
     def runs(self, revision: str) -> Runs:
         """The runs that a revision or the folder itself tells of."""
@@ -43,7 +48,7 @@ class Evidence:
             there = ", ".join(sorted(lock.models)) or "none"
             raise VqcastError(f"there is no model {path!r} in {revision}; there is {there}")
         md5 = lock.models[path]
-        return Model(path, md5, revision, lock, self.chains(lock).of(path, md5))
+        return Model(path, md5, revision, lock, self.chain(lock, path, md5))
 
     def videos(self, md5: str) -> list[dict]:
         """The videos of the table of clips that has this hash: a dict of VIDEO, start, end, clips."""

@@ -137,7 +137,7 @@ def _verify_definition(root: Path, lock: Lock, sizes: dict[str, dict], findings:
 
     try:
         with Repo(str(root)) as repo:
-            stages = {stage.addressing: stage for stage in repo.index.stages if stage.cmd}
+            stages = {stage.name: stage for stage in repo.index.stages if stage.cmd}
             for name in lock.entries.keys() - stages.keys():
                 findings.fault("dvc.lock", f"names a stage {name!r} that dvc.yaml does not")
             for name, stage in stages.items():
