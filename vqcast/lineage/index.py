@@ -122,7 +122,9 @@ class Index:
             table.take(pa.array(rows)), ids[rows], keys[rows], {k: v[rows] for k, v in contents.items()}
         )
         known.add(keys[rows], contents["sha256"][rows], ids[rows])
-        ranges = _ranges(np.unique(ids))
+        listed = np.zeros(known.next_id, bool)
+        listed[ids] = True
+        ranges = _ranges(np.flatnonzero(listed))
         self._db.execute("INSERT INTO manifest VALUES (?, ?, ?)", (md5, len(table), ranges.tobytes()))
         return len(rows)
 

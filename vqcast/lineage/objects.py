@@ -20,15 +20,22 @@ class Objects:
 
     def file(self, path: str, md5: str) -> Path:
         """A file that holds the content `md5` of `path`; VqcastError where there is none or it is damaged."""
-        for candidate in (self.root / path, self.cached(md5)):
-            if candidate.is_file() and md5_file(candidate) == md5:
-                return candidate
+        if self._there(path) == md5:
+            return self.root / path
+        if self.cached(md5).is_file() and md5_file(self.cached(md5)) == md5:
+            return self.cached(md5)
         if self.cached(md5).is_file():
             raise VqcastError(f"{self.cached(md5)} in DVC's cache is damaged: it was {path} once")
         raise VqcastError(
             f"{path} as it once was (md5 {md5}) is not in DVC's cache; if a remote has it, "
             f"`dvc fetch --all-commits {path}` brings it"
         )
+
+    @functools.cache  # noqa: B019 for as long as one audit lasts
+    def _there(self, path: str) -> str | None:
+        """The hash of the file that lies at `path` now."""
+        place = self.root / path
+        return md5_file(place) if place.is_file() else None
 
     def listing(self, md5: str) -> dict[str, str] | None:
         """MD5 of every file of a folder, by its path in it; None where the cache does not know the folder."""
