@@ -290,7 +290,7 @@ def test_verify_names_dvc_lock_where_it_was_changed(copy):
         assert old in text
         lock.write_text(text.replace(old, new))
         assert any(sentence in fault for fault in faults(copy).get(file, ())), (file, sentence)
-    lock.write_text(text[: len(text) // 2] + "{" + text[len(text) // 2 :])
+    lock.write_text(f"{text}]\n")
     assert audit_error(copy, "verify").startswith("pipeline.py: dvc.lock is damaged")
 
 
