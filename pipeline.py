@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from vqcast.errors import VqcastError
+from vqcast.lineage.command import add_audit_parser
 
 RUN_HELP = """\
 Bring the pipeline up to date as a Prefect flow, which is made from dvc.yaml. Every stage is a task that
@@ -127,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _add_predict(commands)
     _add_rate(commands)
+    add_audit_parser(commands)
     return parser
 
 

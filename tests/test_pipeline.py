@@ -227,6 +227,13 @@ sys.exit({exit_code})
     assert (folder / "tries").read_text() == tries
 
 
+def test_stage_knows_the_flow_run_that_it_is_a_part_of(project, flow_in):
+    stage = "import os\nopen('out.txt', 'w').write(os.environ['VQCAST_PREFECT_RUN'])\n"
+    folder = project(TRANSIENT, stage)
+    state = flow_in(folder, ())
+    assert (folder / "out.txt").read_text() == str(state.state_details.flow_run_id)
+
+
 ENDLESS = """\
 import subprocess, sys, time
 

@@ -7,13 +7,20 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vqcast.code import import_closure
 from vqcast.errors import VqcastError
 
 SCRATCH = Path(".vqcast/scratch")
+
+
+def nobody_asks(folder: Path) -> None:
+    """What there is to do when a scratch folder is opened and no lineage is recorded."""
+
+
+scratch_opened: Callable[[Path], None] = nobody_asks  # told of each folder before work goes on in it
 
 
 def sha256_file(path: str | Path) -> str:
@@ -77,6 +84,7 @@ def open_scratch(stage: str, settings: Sequence[object], inputs: Sequence[str | 
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
     folder = SCRATCH / stage / key
     folder.mkdir(parents=True, exist_ok=True)
+    scratch_opened(folder)
     return folder
 
 

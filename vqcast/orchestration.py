@@ -12,10 +12,12 @@ from prefect import Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import TaskRun
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 
 from vqcast.dag import DagStage, locked_stages, order_lock, read_dag
 from vqcast.errors import VqcastError
+from vqcast.lineage.record import PREFECT_RUN
 from vqcast.processes import ProcessGroups
 
 RETRY_DELAYS = (10.0, 60.0, 300.0)  # seconds before each further try after a transient failure
@@ -106,6 +108,7 @@ def _environment() -> dict[str, str]:
         "TQDM_MININTERVAL": str(PROGRESS_INTERVAL),
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
+        PREFECT_RUN: flow_run.id or "",
     }
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 from vqcast.errors import TransientError, VqcastError
 from vqcast.lifeline import die_with_parent
+from vqcast.lineage.record import recorded
 
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`: one sentence and exit code 1 for what a user can mend, 75 for what
-    may pass by itself; never an orphan."""
+    may pass by itself; never an orphan. The lineage keeps who ran it, where, and what came of it."""
     die_with_parent()
     stage = Path(sys.argv[0]).stem
     try:
-        main()
+        with recorded(stage):
+            main()
     except TransientError as error:
         print(f"{stage}: {error}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)

@@ -1,0 +1,245 @@
+"""Which clips every table of clips lists, of all commits, so that one video is found at once.
+
+A file in the scratch folder, which neither git nor DVC keeps. All it holds is keyed by content hashes: it is
+only ever extended, and made anew when it is damaged or of another version. A clip that several tables list
+alike is a row; a table is a list of ranges of rows.
+"""
+
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vqcast.errors import VqcastError
+from vqcast.lineage.evidence import Evidence
+from vqcast.lineage.locks import CLIPS, Entry, Lock
+from vqcast.video.exclusions import SEGMENT
+
+PLACE = Path(".vqcast/lineage.sqlite")
+VERSION = 1
+TEXTS = ("clip", "video", "split", "shard", "label", "licence", "url")
+SPAN = ("start", "end")
+REPEATED = ("split", "shard", "label", "licence")  # few values, each hashed once
+CONTENTS = ("sha256", "video_sha256")  # hex in the table, 32 bytes here
+COLUMNS = (*TEXTS, *SPAN, *CONTENTS)
+DIGITS = np.full(256, 255, np.uint8)  # value of each hex digit, by its code
+DIGITS[list(b"0123456789abcdef")] = range(16)
+SCHEMA = """
+CREATE TABLE clip (
+    id INTEGER PRIMARY KEY, key INTEGER, clip TEXT, video TEXT, split TEXT, shard TEXT, label TEXT,
+    licence TEXT, url TEXT, start REAL, end REAL, sha256 BLOB, video_sha256 BLOB, segment TEXT
+);
+CREATE TABLE manifest (md5 TEXT PRIMARY KEY, clips INTEGER, ranges BLOB);
+CREATE TABLE lock (blob TEXT PRIMARY KEY, entries TEXT);
+"""
+INDEXES = """
+CREATE INDEX IF NOT EXISTS by_video ON clip (video);
+CREATE INDEX IF NOT EXISTS by_segment ON clip (segment) WHERE segment IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_clip ON clip (clip);
+CREATE INDEX IF NOT EXISTS by_content ON clip (sha256);
+CREATE INDEX IF NOT EXISTS by_video_content ON clip (video_sha256);
+"""
+
+
+class Index:
+    """The index of the project at `root`."""
+
+    def __init__(self, root: Path):
+        self.path = root / PLACE
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._open()
+        except sqlite3.DatabaseError:
+            self.path.unlink()
+            self._open()
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self.path, timeout=600)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            self._db.close()
+            self.path.unlink()
+            self._db = sqlite3.connect(self.path, timeout=600)
+            self._db.executescript(f"{SCHEMA}PRAGMA user_version = {VERSION};")
+        self._db.row_factory = sqlite3.Row
+
+    def locks(self, evidence: Evidence) -> dict[str, Lock]:
+        """What every commit's dvc.lock says, without code and parameters, by blob."""
+        blobs = list(dict.fromkeys(commit.blob for commit in evidence.commits))
+        known = dict(self._db.execute("SELECT blob, entries FROM lock"))
+        new = [blob for blob in blobs if blob not in known]
+        for blob, lock in zip(new, evidence.history.locks(new), strict=True):
+            entries = [[entry.stage, entry.inputs, dict(entry.outs)] for entry in lock.entries.values()]
+            known[blob] = json.dumps(entries)
+            with self._db:
+                self._db.execute("INSERT OR IGNORE INTO lock VALUES (?, ?)", (blob, known[blob]))
+        return {blob: _lock(json.loads(known[blob])) for blob in blobs}
+
+    def add(self, evidence: Evidence, manifests: Iterable[str]) -> list[str]:
+        """Take in the tables of clips with these hashes; returns why any cannot be, a sentence each."""
+        there = {md5 for (md5,) in self._db.execute("SELECT md5 FROM manifest")}
+        new = [md5 for md5 in dict.fromkeys(manifests) if md5 not in there]
+        lost, known = [], None
+        for md5 in new:
+            try:
+                path = evidence.objects.file(CLIPS, md5)
+            except VqcastError as error:
+                lost.append(str(error))
+                continue
+            began = time.monotonic()
+            known = known or _Known(self._db)
+            with self._db:
+                added = self._add(md5, path, known)
+            seconds = time.monotonic() - began
+            print(
+                f"index: {CLIPS} {md5[:12]}: {added} clips not seen before, {seconds:.1f} s", file=sys.stderr
+            )
+        if known:
+            with self._db:
+                self._db.executescript(INDEXES)
+        return lost
+
+    def _add(self, md5: str, path: Path, known: "_Known") -> int:
+        table = pq.ParquetFile(path, read_dictionary=REPEATED).read([*COLUMNS, "status"])
+        table = table.filter(pc.equal(table["status"], "ok")).select(COLUMNS).combine_chunks()
+        try:
+            contents = {name: _digests(table[name]) for name in CONTENTS}
+        except ValueError:
+            raise VqcastError(f"{path} is damaged: it states a SHA-256 that is none") from None
+        keys = _keys(table, contents)
+        ids, new = known.find(keys, contents["sha256"])
+        first = known.next_id
+        rows = np.flatnonzero(new)
+        ids[rows] = np.arange(first, first + len(rows))
+        self._insert(
+            table.take(pa.array(rows)), ids[rows], keys[rows], {k: v[rows] for k, v in contents.items()}
+        )
+        known.add(keys[rows], contents["sha256"][rows], ids[rows])
+        listed = np.zeros(known.next_id, bool)
+        listed[ids] = True
+        ranges = _ranges(np.flatnonzero(listed))
+        self._db.execute("INSERT INTO manifest VALUES (?, ?, ?)", (md5, len(table), ranges.tobytes()))
+        return len(rows)
+
+    def _insert(self, table: pa.Table, ids: np.ndarray, keys: np.ndarray, contents: dict) -> None:
+        texts = [table[name].to_pylist() for name in (*TEXTS, *SPAN)]
+        digests = [map(np.ndarray.tobytes, contents[name]) for name in CONTENTS]
+        segments = (found[1] if (found := SEGMENT.fullmatch(video)) else None for video in texts[1])
+        columns = [ids.tolist(), keys.view(np.int64).tolist(), *texts, *digests, segments]
+        self._db.executemany(
+            f"INSERT INTO clip VALUES ({', '.join('?' * len(columns))})", zip(*columns, strict=True)
+        )
+
+    def by_name(self, name: str) -> list[dict]:
+        """The clips of the video, of the YouTube video, or that are the clip of this id."""
+        return self._select("video = ? OR segment = ? OR clip = ?", (name, name, name))
+
+    def by_content(self, sha256: str) -> list[dict]:
+        """The clips with this content, or that were cut from a file with this content."""
+        digest = bytes.fromhex(sha256)
+        return self._select("video_sha256 = ? OR sha256 = ?", (digest, digest))
+
+    def _select(self, condition: str, values: Sequence[object]) -> list[dict]:
+        query = f"SELECT * FROM clip WHERE {condition} ORDER BY video, clip, split, shard, sha256"
+        rows = [dict(row) for row in self._db.execute(query, values)]
+        for row in rows:
+            row |= {name: row[name].hex() for name in CONTENTS}
+        return rows
+
+    def holders(self, clip_ids: Sequence[int]) -> dict[str, set[int]]:
+        """Which of these clips each table lists, by the table's hash."""
+        wanted = np.array(sorted(clip_ids), np.int64)
+        found = {}
+        for md5, blob in self._db.execute("SELECT md5, ranges FROM manifest"):
+            starts, ends = np.frombuffer(blob, np.int64).reshape(2, -1)
+            place = np.searchsorted(starts, wanted, side="right") - 1
+            inside = (place >= 0) & (wanted < ends[np.maximum(place, 0)]) if len(starts) else place >= 0
+            if inside.any():
+                found[md5] = set(wanted[inside].tolist())
+        return found
+
+    def manifests(self) -> set[str]:
+        return {md5 for (md5,) in self._db.execute("SELECT md5 FROM manifest")}
+
+
+class _Known:
+    """The rows that the index has, found by key."""
+
+    def __init__(self, db: sqlite3.Connection):
+        rows = db.execute("SELECT key, sha256, id FROM clip").fetchall()
+        self.next_id = max((row[2] for row in rows), default=0) + 1
+        self._keys = np.array([row[0] for row in rows], np.int64).view(np.uint64)
+        self._contents = np.frombuffer(b"".join(row[1][:8] for row in rows), np.uint64)
+        self._ids = np.array([row[2] for row in rows], np.int64)
+        self._sort()
+
+    def find(self, keys: np.ndarray, contents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of the rows with these keys and contents, and which have none."""
+        if not len(self._keys):
+            return np.zeros(len(keys), np.int64), np.ones(len(keys), bool)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        # 64 bits of the hash of all columns, and 64 of the clip's own SHA-256
+        same = (self._keys[place] == keys) & (self._contents[place] == _first_bytes(contents))
+        return np.where(same, self._ids[place], 0), ~same
+
+    def add(self, keys: np.ndarray, contents: np.ndarray, ids: np.ndarray) -> None:
+        self._keys = np.concatenate([self._keys, keys])
+        self._contents = np.concatenate([self._contents, _first_bytes(contents)])
+        self._ids = np.concatenate([self._ids, ids])
+        self.next_id += len(ids)
+        self._sort()
+
+    def _sort(self) -> None:
+        order = np.argsort(self._keys, kind="stable")
+        self._keys, self._contents, self._ids = self._keys[order], self._contents[order], self._ids[order]
+
+
+def _keys(table: pa.Table, contents: dict[str, np.ndarray]) -> np.ndarray:
+    """A hash of every row, uint64."""
+    import pandas as pd  # not at the top: who only asks need not wait for it
+
+    parts = [pd.util.hash_array(table[name].to_pandas().values, categorize=False) for name in (*TEXTS, *SPAN)]
+    parts += [_first_bytes(contents[name]) for name in CONTENTS]
+    keys = np.zeros(len(table), np.uint64)
+    for part in parts:
+        keys = (keys ^ part) * np.uint64(0x9E3779B97F4A7C15)  # odd, so that nothing is lost
+        keys ^= keys >> np.uint64(32)
+    return keys
+
+
+def _digests(column: pa.ChunkedArray) -> np.ndarray:
+    """Texts of 64 hex digits as bytes, uint8 (N, 32); ValueError where one is something else."""
+    if not len(column):
+        return np.empty((0, 32), np.uint8)
+    (texts,) = column.chunks
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    if texts.null_count or (np.diff(ends) != 64).any():
+        raise ValueError("not 64 digits")
+    digits = DIGITS[np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]].reshape(-1, 64)
+    if (digits > 15).any():
+        raise ValueError("no hex digits")
+    return digits[:, 0::2] << 4 | digits[:, 1::2]
+
+
+def _first_bytes(digests: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64).ravel()
+
+
+def _ranges(ids: np.ndarray) -> np.ndarray:
+    """Sorted ids as ranges: int64 (2, R), their starts and their ends."""
+    breaks = np.flatnonzero(np.diff(ids) != 1)
+    starts = ids[np.concatenate([[0], breaks + 1])] if len(ids) else ids
+    ends = ids[np.concatenate([breaks, [len(ids) - 1]])] + 1 if len(ids) else ids
+    return np.stack([starts, ends]).astype(np.int64)
+
+
+def _lock(entries: list) -> Lock:
+    return Lock({stage: Entry(stage, "", inputs, outs, {}) for stage, inputs, outs in entries})
