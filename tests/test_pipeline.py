@@ -119,12 +119,12 @@ stages:
 def flow_in(environment, monkeypatch):
     """The flow itself, run in a folder, so that a test need not wait as long as an operator would."""
 
-    def call(folder: Path, retry_delays: tuple[float, ...]):
+    def call(folder: Path, retry_delays: tuple[float, ...], time_limit: float | None = None):
         from vqcast.orchestration import reproduce
 
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DVC_SITE_CACHE_DIR", environment["DVC_SITE_CACHE_DIR"])
-        return reproduce(retry_delays=retry_delays, return_state=True)
+        return reproduce(retry_delays=retry_delays, time_limit=time_limit, return_state=True)
 
     return call
 
@@ -169,6 +169,17 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 print("it runs", flush=True)
 time.sleep(1000)
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_stage_that_takes_too_long_is_ended_with_all_it_started(project, flow_in):
+    folder = project(TRANSIENT, ENDLESS)
+    state = flow_in(folder, (0.1,), time_limit=8)
+    assert state.is_failed()
+    assert state.message == (
+        "download: took more than the time limit of 8 s and was ended; run it again to go on from there"
+    )
+    assert not any("sleep" in command or "stage.py" in command for command in processes_naming(str(folder)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -41,12 +41,17 @@ def read_dag(root: Path, targets: Sequence[str] = ()) -> list[DagStage]:
 
 def _describe(stage: PipelineStage, upstream: Iterable[PipelineStage]) -> DagStage:
     return DagStage(
-        name=stage.addressing,
-        upstream=tuple(sorted(other.addressing for other in upstream if other.cmd)),
+        name=_address(stage),
+        upstream=tuple(sorted(_address(other) for other in upstream if other.cmd)),
         transient_exit_codes=frozenset((stage.meta or {}).get("transient_exit_codes", ())),
         deps=tuple(_path(dep, stage) for dep in stage.deps if not isinstance(dep, ParamsDependency)),
         outs=tuple(_path(out, stage) for out in stage.outs),
     )
+
+
+def _address(stage: PipelineStage) -> str:
+    """What `dvc repro` calls it in the root; `stage.addressing` says so relative to the current folder."""
+    return stage.name if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}"
 
 
 def _path(item: Output, stage: PipelineStage) -> str:

@@ -1,24 +1,28 @@
 """Flows that a Prefect server starts: on a schedule in this process, or through a worker of a work pool."""
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from zoneinfo import available_timezones
 
+import psutil
 from prefect import Flow, get_client
-from prefect import serve as serve_deployments
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import EntrypointType
+from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 
 from vqcast.errors import VqcastError
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+END_SECONDS = 8  # from SIGTERM to SIGKILL for a run, which needs about five to end its stages
 POOL_TYPES = ("process", "kubernetes")
 
 
@@ -40,7 +44,22 @@ def serve(flow: Flow, name: str, cron: str, timezone: str | None, parameters: di
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     print(f"Serving {flow.name}/{name} in {Path.cwd()}; {cron} ({timezone or 'UTC'}).", file=sys.stderr)
-    serve_deployments(deployment, pause_on_shutdown=False, print_starting_message=False)
+    runner = _Runner(name, pause_on_shutdown=False)
+    runner.add_deployment(deployment)
+    asyncio.run(runner.start())
+
+
+class _Runner(Runner):
+    """Prefect's, but for SIGTERM: that one waits for runs in a way that lets none of them end in time."""
+
+    def handle_sigterm(self, *args: object, **kwargs: object) -> None:
+        runs = psutil.Process().children()
+        for run in runs:
+            run.terminate()
+        _, alive = psutil.wait_procs(runs, timeout=END_SECONDS)
+        for run in alive:
+            run.kill()
+        os._exit(128 + signal.SIGTERM)
 
 
 def deploy(

@@ -85,38 +85,22 @@ class _Retraining:
 
     def run(self, margin: float, metric: str | None, exclude: str | None, sync: bool) -> str:
         """Do it all; what came of it, in a sentence."""
-        branch = current_branch(self.root)
+        branch, start = current_branch(self.root), git(self.root, "rev-parse", "HEAD")
         upstream = upstream_of(self.root, branch) if sync else None
         candidate = clone_workspace(self.root, "candidate")
         if upstream:
             _advance(candidate, upstream)
         furnish(candidate, self.root, self.root / SCRATCH)
-        before = git(candidate, "rev-parse", "HEAD")
         if exclude:
             _refresh_exclusions(exclude, candidate)
         self._make(candidate)
-        models = read_models(candidate)
-        promoted = _promoted_models(candidate, models)
-        made = _outs(load_yaml(str(candidate / "dvc.lock")))
-        missing = [path for path in models.values() if path not in made]
-        if missing:
-            raise VqcastError(f"no stage makes {missing[0]}, which dvc.yaml calls a model")
-        if promoted and all(made[path]["md5"] == promoted.outs[path]["md5"] for path in models.values()):
-            sentence = f"the new models are those of {promoted.name}, byte by byte: nothing to promote"
-            verdict = Verdict(True, sentence, sentence)
-            tagged = []
-        elif promoted:
-            new = read_figures(candidate)
-            verdict = compare(new, self._judge(candidate, promoted, models), metric, margin)
-            tagged = list(models)
-        else:
-            sentence = "promoted: there was no promoted model to compare with"
-            verdict = Verdict(True, sentence, sentence)
-            tagged = list(models)
+        verdict, tagged = self._judge(candidate, read_models(candidate), metric, margin)
         self.say.info(verdict.sentence)
         show_verdict(verdict.details)
         if verdict.promote:
-            self._promote(candidate, before, branch, upstream, tagged, verdict)
+            if (current_branch(self.root), git(self.root, "rev-parse", "HEAD")) != (branch, start):
+                raise VqcastError("something else was committed in the workspace meanwhile; retrain again")
+            self._promote(candidate, upstream, tagged, verdict.sentence)
         return verdict.sentence
 
     def _make(self, candidate: Path) -> None:
@@ -138,7 +122,25 @@ class _Retraining:
     def _dvc(self, clone: Path, *arguments: str) -> None:
         dvc(clone, self.groups, self.say.info, *arguments)
 
-    def _judge(self, candidate: Path, promoted: Promoted, models: Mapping[str, str]) -> dict:
+    def _judge(
+        self, candidate: Path, models: Mapping[str, str], metric: str | None, margin: float
+    ) -> tuple[Verdict, list[str]]:
+        """Whether to promote what `candidate` has, and which of its models are new then."""
+        promoted = _promoted_models(candidate, models)
+        made = _outs(load_yaml(str(candidate / "dvc.lock")))
+        for path in models.values():
+            if path not in made:
+                raise VqcastError(f"no stage makes {path}, which dvc.yaml calls a model")
+        if not promoted:
+            sentence = "promoted: there was no promoted model to compare with"
+            return Verdict(True, sentence, sentence), list(models)
+        if all(made[path]["md5"] == promoted.outs[path]["md5"] for path in models.values()):
+            sentence = f"the new models are those of {promoted.name}, byte by byte: nothing to promote"
+            return Verdict(True, sentence, sentence), []
+        theirs = self._figures_of(promoted, candidate, models)
+        return compare(read_figures(candidate), theirs, metric, margin), list(models)
+
+    def _figures_of(self, promoted: Promoted, candidate: Path, models: Mapping[str, str]) -> dict:
         """Figures of the promoted model on the windows of `candidate`: what comes after training, with it."""
         self.say.info(f"judging {promoted.name} on the same windows")
         judged = clone_workspace(self.root, "judged")
@@ -163,37 +165,22 @@ class _Retraining:
         return read_figures(judged)
 
     def _promote(
-        self,
-        candidate: Path,
-        before: str,
-        branch: str,
-        upstream: Upstream | None,
-        tagged: Sequence[str],
-        verdict: Verdict,
+        self, candidate: Path, upstream: Upstream | None, models: Sequence[str], sentence: str
     ) -> None:
-        """Push the data, commit, tag; the last thing is to bring the workspace there."""
+        """Push the data, commit, tag `models`; the last thing is to bring the workspace there."""
         if has_remote(candidate):
             self._dvc(candidate, "push", "--quiet")
-        versions = [newest_version(candidate, name) for name in tagged]
+        versions = [newest_version(candidate, name) for name in models]
         version = (max((found[0] for found in versions if found), default=0) + 1, 0, 0)
-        subject = f"Promote {', '.join(tagged)} v{version[0]}" if tagged else "Bring what was made up to date"
-        message = f"{subject}\n\n{verdict.sentence}\n\nPrefect run: {FlowRunContext.get().flow_run.name}"
+        subject = f"Promote {', '.join(models)} v{version[0]}" if models else "Bring what was made up to date"
+        message = f"{subject}\n\n{sentence}\n\nPrefect run: {FlowRunContext.get().flow_run.name}"
         commit(candidate, self.root, ["dvc.lock", EXCLUDE], LINEAGE, message)
-        tags = [version_tag(name, version) for name in tagged]
+        tags = [version_tag(name, version) for name in models]
         for tag in tags:
-            git(candidate, *identity(self.root), "tag", "--annotate", "--message", verdict.sentence, tag)
-        after = git(candidate, "rev-parse", "HEAD")
-        refs = [f"refs/tags/{tag}:refs/tags/{tag}" for tag in tags]
-        if upstream and (after != before or refs):
-            git(
-                candidate,
-                "push",
-                "--quiet",
-                "--atomic",
-                upstream.url,
-                f"{after}:refs/heads/{upstream.branch}",
-                *refs,
-            )
+            git(candidate, *identity(self.root), "tag", "--annotate", "--message", sentence, tag)
+        if upstream:
+            refs = [f"HEAD:refs/heads/{upstream.branch}", *(f"refs/tags/{tag}" for tag in tags)]
+            git(candidate, "push", "--quiet", "--atomic", upstream.url, *refs)
         git(self.root, "fetch", "--quiet", "--no-tags", str(candidate), "HEAD")
         git(self.root, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
         git(self.root, "fetch", "--quiet", "--tags", str(candidate))
