@@ -150,10 +150,9 @@ class _Retraining:
         _copy_state(candidate, judged)
         with modify_yaml(str(judged / "dvc.lock")) as document:
             for stage in document["stages"].values():
-                for out in stage.get("outs", []):
-                    if out["path"] in models.values():
-                        out.clear()
-                        out.update(promoted.outs[out["path"]])
+                outs = stage.get("outs", [])
+                for number, out in enumerate(outs):
+                    outs[number] = promoted.outs[out["path"]] if out["path"] in models.values() else out
         self._bring(judged)
         for path in models.values():
             if not (judged / path).exists():
