@@ -21,6 +21,7 @@ from tests.projects import processes_naming
 from tests.test_training import TINY
 
 PATIENCE = 240  # seconds; a machine may be busy with other tests
+HTTP = httpx.Client(timeout=PATIENCE)
 
 # A real stage that trains, resumes and has long enough to be killed in; download and clip come before it.
 STAGES = ("download", "clip", "train_vqvae")
@@ -65,7 +66,7 @@ def lasting_server(tmp_path_factory):
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health").is_success
+        return HTTP.get(f"{url}/health").is_success
     except httpx.TransportError:
         return False
 
@@ -164,15 +165,15 @@ def pipeline(*arguments: str) -> tuple[str, ...]:
 def flow_runs(server: str, name: str) -> list[dict]:
     """All runs of the deployment called `name`, the oldest first."""
     request = {"deployments": {"name": {"any_": [name]}}, "sort": "START_TIME_ASC"}
-    response = httpx.post(f"{server}/flow_runs/filter", json=request)
+    response = HTTP.post(f"{server}/flow_runs/filter", json=request)
     response.raise_for_status()
     return response.json()
 
 
 def start_run(server: str, flow: str, name: str) -> UUID:
     """Ask the server for a run of a deployment, as the button of its page does."""
-    deployment = httpx.get(f"{server}/deployments/name/{flow}/{name}").json()["id"]
-    answer = httpx.post(
+    deployment = HTTP.get(f"{server}/deployments/name/{flow}/{name}").json()["id"]
+    answer = HTTP.post(
         f"{server}/deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}}
     )
     answer.raise_for_status()
@@ -180,7 +181,7 @@ def start_run(server: str, flow: str, name: str) -> UUID:
 
 
 def state_of(server: str, run: UUID) -> str:
-    return httpx.get(f"{server}/flow_runs/{run}").json()["state"]["name"]
+    return HTTP.get(f"{server}/flow_runs/{run}").json()["state"]["name"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -238,7 +239,7 @@ def test_scheduled_run_completes_and_says_how_it_went(
     assert contents(workspace) == quiet
     serving.end()
     request = {"artifacts": {"flow_run_id": {"any_": [done["id"]]}}}
-    artifacts = httpx.post(f"{lasting_server}/artifacts/filter", json=request).json()
+    artifacts = HTTP.post(f"{lasting_server}/artifacts/filter", json=request).json()
     progress = {item["key"]: item["data"] for item in artifacts if item["type"] == "progress"}
     assert progress == {f"progress-{name.replace('_', '-')}": 100.0 for name in STAGES}
     (lineage,) = [item for item in artifacts if item["key"] == "lineage"]
@@ -254,7 +255,7 @@ def test_ended_run_leaves_no_process_and_the_next_one_ends_in_the_same_bytes(
     serve = pipeline("serve", "--flow", "run", "--cron", "0 0 1 1 *", "--name", name)
     serving = background(workspace, *serve)
     wait_until(lambda: "Serving" in serving.log.read_text(), serving.log.read_text)
-    wait_until(lambda: httpx.get(f"{lasting_server}/deployments/name/vqcast/{name}").is_success)
+    wait_until(lambda: HTTP.get(f"{lasting_server}/deployments/name/vqcast/{name}").is_success)
     run = start_run(lasting_server, "vqcast", name)
     wait_until(lambda: training(workspace), serving.log.read_text)
     server_left = [serving.process.pid] if way != "terminated" else []
@@ -263,7 +264,7 @@ def test_ended_run_leaves_no_process_and_the_next_one_ends_in_the_same_bytes(
         os.kill(flow_process(workspace), signal.SIGKILL)
     elif way == "cancelled":
         state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-        httpx.post(f"{lasting_server}/flow_runs/{run}/set_state", json=state).raise_for_status()
+        HTTP.post(f"{lasting_server}/flow_runs/{run}/set_state", json=state).raise_for_status()
     else:
         serving.process.send_signal(signal.SIGTERM)
     ended = time.monotonic()
@@ -289,7 +290,7 @@ def test_second_run_waits_for_the_first_whoever_started_it(
     serving = background(
         folder, *pipeline("serve", "--flow", "run", "--cron", "0 0 1 1 *", "--name", "one at a time")
     )
-    wait_until(lambda: httpx.get(f"{lasting_server}/deployments/name/vqcast/one at a time").is_success)
+    wait_until(lambda: HTTP.get(f"{lasting_server}/deployments/name/vqcast/one at a time").is_success)
     first, second = (start_run(lasting_server, "vqcast", "one at a time") for _ in range(2))
     states = set()
 
@@ -325,7 +326,7 @@ def test_worker_of_a_process_pool_runs_what_deploy_registered(
     deployed = subprocess.run(deploy, cwd=workspace, env=environment, capture_output=True, text=True)
     assert deployed.returncode == 0, deployed.stderr
     assert deployed.stdout.split() == ["run-process-here", "retrain-process-here"]
-    registered = httpx.get(f"{lasting_server}/deployments/name/vqcast-retrain/retrain-process-here").json()
+    registered = HTTP.get(f"{lasting_server}/deployments/name/vqcast-retrain/retrain-process-here").json()
     assert registered["concurrency_limit"] == 1 or registered["global_concurrency_limit"]["limit"] == 1
     assert [one["schedule"]["cron"] for one in registered["schedules"]] == ["0 3 * * *"]
 
@@ -359,7 +360,7 @@ def test_deployments_for_kubernetes_fit_the_pool_that_the_repository_describes(
     )
     deployed = subprocess.run(deploy, cwd=folder, env=environment, capture_output=True, text=True)
     assert deployed.returncode == 0, deployed.stderr
-    registered = httpx.get(f"{lasting_server}/deployments/name/vqcast/run-kubernetes-there").json()
+    registered = HTTP.get(f"{lasting_server}/deployments/name/vqcast/run-kubernetes-there").json()
     assert registered["job_variables"]["env"]["VQCAST_WORKSPACE"] == "/workspace/vqcast"
     assert registered["work_pool_name"] == "cluster"
 
