@@ -122,7 +122,13 @@ def make_workspace(folder: Path, environment: dict) -> Path:
         parameters[section].update(changes)
     parameters["train_vqvae"]["steps"] = 300
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters))
-    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+    who = ["-c", "user.name=An operator", "-c", "user.email=operator@example.org"]
+    for command in (
+        ["git", "init", "--quiet"],
+        ["dvc", "init", "--quiet"],
+        ["git", "add", "."],
+        ["git", *who, "commit", "--quiet", "--message", "A workspace"],
+    ):
         subprocess.run(command, cwd=folder, env=environment, check=True)
     return folder
 
