@@ -78,7 +78,7 @@ def environment(server, tmp_path):
 @pytest.fixture
 def project(environment, tmp_path):
     """Makes an empty git and DVC project of a dvc.yaml and a stage.py."""
-    from tests.projects import STAGE, make_project
+    from tests.small_projects import STAGE, make_project
 
     def make(document: str, stage: str = STAGE, name: str = "project") -> Path:
         return make_project(tmp_path / name, environment, document, stage)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.projects import STAGE, processes_naming
+from tests.small_projects import STAGE, processes_naming
 
 # Two stages in the middle that need nothing of each other; the one that DVC runs first takes longer.
 DIAMOND = """\

@@ -93,7 +93,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def test_fresh_clone_pulls_what_was_pushed_and_reruns_nothing(remote, environment, tmp_path):
-    from tests.projects import make_project
+    from tests.small_projects import make_project
 
     folder = make_project(tmp_path / "project", environment, PIPELINE)
     remote(folder, environment)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.projects import processes_naming
+from tests.small_projects import processes_naming
 
 PIPELINE = """\
 stages:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.projects import processes_naming
+from tests.small_projects import processes_naming
 from tests.test_training import TINY
 
 PATIENCE = 240  # seconds; a machine may be busy with other tests
