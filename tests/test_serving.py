@@ -179,11 +179,14 @@ def flow_runs(server: str, name: str) -> list[dict]:
 def start_run(server: str, flow: str, name: str) -> UUID:
     """Ask the server for a run of a deployment, as the button of its page does."""
     deployment = HTTP.get(f"{server}/deployments/name/{flow}/{name}").json()["id"]
-    answer = HTTP.post(
-        f"{server}/deployments/{deployment}/create_flow_run", json={"state": {"type": "SCHEDULED"}}
-    )
-    answer.raise_for_status()
-    return answer.json()["id"]
+    url = f"{server}/deployments/{deployment}/create_flow_run"
+
+    def answer() -> httpx.Response | None:
+        """None while the server's SQLite is locked, which it says by 503."""
+        response = HTTP.post(url, json={"state": {"type": "SCHEDULED"}})
+        return response if response.status_code != 503 else None
+
+    return wait_until(answer).raise_for_status().json()["id"]
 
 
 def state_of(server: str, run: UUID) -> str:
@@ -265,6 +268,7 @@ def test_ended_run_leaves_no_process_and_the_next_one_ends_in_the_same_bytes(
     run = start_run(lasting_server, "vqcast", name)
     wait_until(lambda: training(workspace), serving.log.read_text)
     server_left = [serving.process.pid] if way != "terminated" else []
+    assert len(processes_naming(str(workspace))) >= 4  # serve, the flow, DVC, the stage
 
     if way == "killed":
         os.kill(flow_process(workspace), signal.SIGKILL)
