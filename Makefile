@@ -2,6 +2,7 @@
 
 STAMP := .venv/.installed
 RAY := .venv/.ray-installed
+S3 := .venv/.s3-installed
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 export DO_NOT_TRACK := 1
@@ -17,7 +18,7 @@ help: ## show this list
 repro: $(STAMP) ## bring every output up to date: data, models, metrics and reports/index.html
 	$(IN_VENV) dvc repro
 
-test: lint $(RAY) ## lint, then run every test
+test: lint $(RAY) $(S3) ## lint, then run every test
 	$(IN_VENV) pytest -n 2 --dist loadfile
 
 lint: $(STAMP) ## check style and format
@@ -48,7 +49,9 @@ $(STAMP): requirements.lock.txt
 	echo "make: Python 3.11 or newer is needed, as python3.11 or python3 on the PATH" >&2; \
 	exit 1
 
-# The optional extra, for its tests.
+# The optional extras, for their tests.
 $(RAY): requirements.ray.lock.txt $(STAMP)
+$(S3): requirements.s3.lock.txt $(STAMP)
+$(RAY) $(S3):
 	.venv/bin/python -m pip install --disable-pip-version-check -r $<
 	touch $@

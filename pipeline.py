@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vqcast.errors import VqcastError
 from vqcast.lineage.command import add_audit_parser
+from vqcast.operator_commands import add_deploy, add_retrain, add_serve, add_time_limit
 
 RUN_HELP = """\
 Bring the pipeline up to date as a Prefect flow, which is made from dvc.yaml. Every stage is a task that
@@ -125,10 +126,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("stages", nargs="*", metavar="STAGE", help="run these and all they need (default: all)")
     run.add_argument("--force", action="store_true", help="run stages that are up to date, too")
+    run.add_argument(
+        "--pull", action="store_true", help="take what is missing from the DVC remote, if it has it"
+    )
+    add_time_limit(run)
     run.set_defaults(command=_run)
     _add_predict(commands)
     _add_rate(commands)
     add_audit_parser(commands)
+    add_retrain(commands)
+    add_serve(commands)
+    add_deploy(commands)
     return parser
 
 
@@ -193,7 +201,9 @@ def _run(arguments: argparse.Namespace) -> int:
     refuse_inside_stage()
     read_dag(Path.cwd(), arguments.stages)  # a wrong name is told before a server is started
     with configured_or_temporary_server():
-        state = reproduce(arguments.stages, arguments.force, return_state=True)
+        state = reproduce(
+            arguments.stages, arguments.force, arguments.pull, arguments.time_limit, return_state=True
+        )
     if state.is_completed():
         return 0
     raise VqcastError(state.message)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -67,3 +68,37 @@ def _folder(variable: str, content: str) -> Path:
     if not folder:
         pytest.skip(f"{variable} names no folder of {content}")
     return (ROOT / folder).resolve(strict=True)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The URL of a real Prefect server."""
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield PREFECT_API_URL.value()
+
+
+@pytest.fixture
+def environment(server, tmp_path):
+    """Environment of the commands: this Python first, that server, and nothing written outside tmp_path."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DVC_")},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(tmp_path / "site cache"),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": server,
+    }
+
+
+@pytest.fixture
+def project(environment, tmp_path):
+    """Makes an empty git and DVC project of a dvc.yaml and a stage.py."""
+    from tests.small_projects import STAGE, make_project
+
+    def make(document: str, stage: str = STAGE, name: str = "project") -> Path:
+        return make_project(tmp_path / name, environment, document, stage)
+
+    return make

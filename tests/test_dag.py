@@ -108,7 +108,7 @@ def test_git_keeps_the_folders_for_own_files_and_ignores_what_is_put_there(folde
     assert not ignored(f"data/{folder}/README.md")
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements.ray"])
+@pytest.mark.parametrize("name", ["requirements", "requirements.ray", "requirements.s3"])
 def test_the_lock_pins_every_direct_requirement_within_its_range(name):
     pins = {}
     for line in (ROOT / f"{name}.lock.txt").read_text().splitlines():

@@ -9,25 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 
 from tests.conftest import ROOT
-
-# Every stage writes its outs, and appends its name, start and end to a file that DVC knows nothing of.
-STAGE = """\
-import json, os, sys, time
-from pathlib import Path
-
-name, seconds, *outs = sys.argv[1:]
-print(f"{name} prints this")
-start = time.time()
-time.sleep(float(seconds))
-for out in outs:
-    Path(out).write_text(name)
-with open("ran.jsonl", "a") as file:
-    file.write(json.dumps([name, start, time.time()]) + "\\n")
-"""
+from tests.small_projects import STAGE, processes_naming
 
 # Two stages in the middle that need nothing of each other; the one that DVC runs first takes longer.
 DIAMOND = """\
@@ -49,42 +33,6 @@ stages:
     deps: [stage.py, left.txt, right.txt]
     outs: [last.txt]
 """
-
-
-@pytest.fixture(scope="module")
-def server():
-    """The URL of a real Prefect server."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield PREFECT_API_URL.value()
-
-
-@pytest.fixture
-def environment(server, tmp_path):
-    """Environment of the commands: this Python first, that server, and nothing written outside tmp_path."""
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("DVC_")},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(tmp_path / "site cache"),
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": server,
-    }
-
-
-@pytest.fixture
-def project(environment, tmp_path):
-    """Makes an empty git and DVC project of a dvc.yaml and a stage.py."""
-
-    def make(document: str, stage: str = STAGE, name: str = "project") -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
-            subprocess.run(command, cwd=folder, env=environment, check=True)
-        (folder / "dvc.yaml").write_text(document)
-        (folder / "stage.py").write_text(stage)
-        return folder
-
-    return make
 
 
 def run(folder: Path, environment: dict, *arguments: str) -> subprocess.CompletedProcess:
@@ -112,19 +60,6 @@ def ran(folder: Path) -> dict[str, tuple[float, float]]:
     notes = folder / "ran.jsonl"
     lines = notes.read_text().splitlines() if notes.exists() else []
     return {name: (start, end) for name, start, end in map(json.loads, lines)}
-
-
-def processes_naming(text: str) -> list[str]:
-    """Command lines and working folders, of all processes of this machine, that hold `text`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if text in command or text in os.readlink(process / "cwd"):
-                found.append(command)
-        except OSError:  # it ended meanwhile
-            continue
-    return found
 
 
 def test_run_leaves_the_lock_and_outs_that_dvc_repro_leaves(project, environment):
@@ -184,12 +119,12 @@ stages:
 def flow_in(environment, monkeypatch):
     """The flow itself, run in a folder, so that a test need not wait as long as an operator would."""
 
-    def call(folder: Path, retry_delays: tuple[float, ...]):
+    def call(folder: Path, retry_delays: tuple[float, ...], time_limit: float | None = None):
         from vqcast.orchestration import reproduce
 
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DVC_SITE_CACHE_DIR", environment["DVC_SITE_CACHE_DIR"])
-        return reproduce(retry_delays=retry_delays, return_state=True)
+        return reproduce(retry_delays=retry_delays, time_limit=time_limit, return_state=True)
 
     return call
 
@@ -241,6 +176,17 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 print("it runs", flush=True)
 time.sleep(1000)
 """
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_stage_that_takes_too_long_is_ended_with_all_it_started(project, flow_in):
+    folder = project(TRANSIENT, ENDLESS)
+    state = flow_in(folder, (0.1,), time_limit=8)
+    assert state.is_failed()
+    assert state.message == (
+        "download: took more than the time limit of 8 s and was ended; run it again to go on from there"
+    )
+    assert not any("sleep" in command or "stage.py" in command for command in processes_naming(str(folder)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -1,10 +1,13 @@
 """The stages of dvc.yaml and what they wait for, as DVC itself reads them."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
@@ -20,6 +23,8 @@ class DagStage:
     name: str
     upstream: tuple[str, ...]
     transient_exit_codes: frozenset[int]
+    deps: tuple[str, ...]  # paths relative to the root, or absolute
+    outs: tuple[str, ...]
 
 
 def read_dag(root: Path, targets: Sequence[str] = ()) -> list[DagStage]:
@@ -36,10 +41,34 @@ def read_dag(root: Path, targets: Sequence[str] = ()) -> list[DagStage]:
 
 def _describe(stage: PipelineStage, upstream: Iterable[PipelineStage]) -> DagStage:
     return DagStage(
-        name=stage.addressing,
-        upstream=tuple(sorted(other.addressing for other in upstream if other.cmd)),
+        name=_address(stage),
+        upstream=tuple(sorted(_address(other) for other in upstream if other.cmd)),
         transient_exit_codes=frozenset((stage.meta or {}).get("transient_exit_codes", ())),
+        deps=tuple(_path(dep, stage) for dep in stage.deps if not isinstance(dep, ParamsDependency)),
+        outs=tuple(_path(out, stage) for out in stage.outs),
     )
+
+
+def _address(stage: PipelineStage) -> str:
+    """What `dvc repro` calls it in the root; `stage.addressing` says so relative to the current folder."""
+    return stage.name if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}"
+
+
+def _path(item: Output, stage: PipelineStage) -> str:
+    """As a path relative to the root, but where dvc.yaml has an absolute one."""
+    if os.path.isabs(item.def_path):
+        return item.def_path
+    return Path(os.path.relpath(item.fs_path, stage.repo.root_dir)).as_posix()
+
+
+def read_models(root: Path) -> dict[str, str]:
+    """Path of each model that dvc.yaml names under `artifacts`, by the artifact's name."""
+    with Repo(str(root)) as repo:
+        named = repo.artifacts.read().get("dvc.yaml", {})
+    models = {name: artifact.path for name, artifact in named.items() if artifact.type == "model"}
+    if not models:
+        raise VqcastError("dvc.yaml names no artifact of type model")
+    return models
 
 
 def locked_stages(root: Path) -> list[str]:

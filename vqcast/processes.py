@@ -12,6 +12,8 @@ from pathlib import Path
 
 from vqcast import lifeline
 
+GRACE_SECONDS = 4.0  # between SIGTERM, at which a stage saves how far it came, and SIGKILL
+
 
 class ProcessGroups:
     """Children that run from several threads, each leading a process group of its own."""
@@ -29,11 +31,13 @@ class ProcessGroups:
         cwd: Path,
         environment: Mapping[str, str],
         on_line: Callable[[str], None],
+        time_limit: float | None = None,
     ) -> int:
         """Run `python -m module arguments...` to its end and return its exit code.
 
         `on_line` gets each line of its output, stdout and stderr together, as it comes; so does each
         state of a progress bar. After `end` nothing is started and the code is that of a killed process.
+        TimeoutError: it took more than `time_limit` seconds and was ended, with all that it had started.
         """
         command = [sys.executable, "-P", lifeline.__file__, module, *arguments]
         with self._lock:
@@ -51,24 +55,38 @@ class ProcessGroups:
                 start_new_session=True,
             )
             self._running.add(process)
+        too_long = threading.Event()
+        timer = threading.Timer(time_limit or 0, _end_late, [process, too_long])
+        timer.daemon = True
+        if time_limit is not None:
+            timer.start()
         try:
             for line in process.stdout:
                 if line.strip():
                     on_line(line.rstrip())
-            return process.wait()
+            code = process.wait()
+            if too_long.is_set():
+                raise TimeoutError
+            return code
         finally:
+            timer.cancel()
             if process.poll() is None:  # on_line failed
                 _end([process], grace=0)
             process.stdout.close()
             with self._lock:
                 self._running.discard(process)
 
-    def end(self, grace: float = 4.0) -> None:
+    def end(self, grace: float = GRACE_SECONDS) -> None:
         """End all children and what they started: SIGTERM, and after `grace` seconds SIGKILL."""
         with self._lock:
             self.ended.set()
             running = list(self._running)
         _end(running, grace)
+
+
+def _end_late(process: subprocess.Popen, too_long: threading.Event) -> None:
+    too_long.set()
+    _end([process], GRACE_SECONDS)
 
 
 def _end(leaders: Sequence[subprocess.Popen], grace: float) -> None:
