@@ -3,8 +3,8 @@
     python -m benchmarks.training
 
 vqvae_speedup, top_prior_speedup,     clips/s of optimizer steps over those of the same network, batch and
-bottom_prior_speedup                  loss in eager float32, with AdamW, in one process of as many threads
-                                      as there are cores
+bottom_prior_speedup                  loss as PyTorch comes: eager float32, its dropout, AdamW and clipping,
+                                      in one process of as many threads as there are cores
 clips_per_s, codes_per_s              by network; a code is one that the loss is of
 data_wait_share                       share of the time that training the VQ-VAE on real files waited for them
 
@@ -12,8 +12,6 @@ Sizes are those of params.yaml. Times are medians on random pixels and codes, of
 but for the last figure: that is of a training run on the embedded collection.
 """
 
-import contextlib
-import dataclasses
 import json
 import math
 import re
@@ -22,11 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
+from torch import nn
 from torch.utils.data import Dataset, default_collate
 
 from benchmarks.reconstruction import ALL
@@ -34,6 +34,7 @@ from benchmarks.stages import make_clips, run_stage, write_params
 from vqcast.execution import cores, threads
 from vqcast.latents import LEVELS
 from vqcast.networks.grids import Grids
+from vqcast.networks.pixelcnn import Dropout
 from vqcast.settings import Settings, Training, load_settings
 from vqcast.training.loop import Batches, Task, take_step
 from vqcast.training.optimizer import Optimizer
@@ -93,21 +94,46 @@ def task_of(network: str, settings: Settings) -> Task:
     return task(getattr(settings, network), getattr(settings, f"train_{network}"), codes, codes)
 
 
-def seconds_a_step(network: str, settings: Settings, plain: bool) -> float:
+def seconds_a_step(network: str, settings: Settings) -> float:
     """Median seconds of an optimizer step on a batch that is always the same."""
     training: Training = getattr(settings, f"train_{network}")
-    if plain:
-        training = dataclasses.replace(training, precision="float32", optimizer="adamw")
-    torch.set_num_threads(cores() if plain else threads())
-    task = task_of(network, settings)
-    task.to(memory_format=torch.contiguous_format if plain else torch.channels_last_3d)
+    torch.set_num_threads(threads())
+    task = task_of(network, settings).to(memory_format=torch.channels_last_3d)
     optimizer = Optimizer(task.network, training)
     batches = Batches(WINDOWS, training, 0, rank(), ranks())
     data = repeat(default_collate([task.windows[index] for index in batches[0]]))
+    return median_seconds(lambda: take_step(task, optimizer, training, training.warmup_steps, data, batches))
+
+
+def seconds_a_plain_step(network: str, settings: Settings) -> float:
+    """The same by the loop that PyTorch's tutorials show."""
+    training: Training = getattr(settings, f"train_{network}")
+    torch.set_num_threads(cores())
+    task = task_of(network, settings).train()
+    for module in task.network.modules():
+        if isinstance(module, Dropout):
+            module.forward = nn.Dropout(module.p).forward
+    parameters = list(task.network.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3)
+    batch = default_collate([task.windows[index] for index in range(training.batch_size)])
+    uniforms = torch.rand(training.batch_size, task.uniforms)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss, _ = task.loss(batch, uniforms)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, training.grad_clip)
+        optimizer.step()
+        task.after_step(True)
+
+    return median_seconds(step)
+
+
+def median_seconds(step: Callable[[], object]) -> float:
     seconds = []
     for _ in range(WARM_UP + STEPS):
         start = time.perf_counter()
-        take_step(task, optimizer, training, training.warmup_steps, data, batches)
+        step()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[WARM_UP:])
 
@@ -115,9 +141,11 @@ def seconds_a_step(network: str, settings: Settings, plain: bool) -> float:
 def measure(network: str, how: str) -> None:
     """Print the seconds of a step, as a process, or several, of their own."""
     settings = load_settings()
-    together = joined_ranks(getattr(settings, f"train_{network}"))
-    with contextlib.nullcontext() if how == "plain" else together:
-        seconds = seconds_a_step(network, settings, how == "plain")
+    if how == "plain":
+        print(seconds_a_plain_step(network, settings))
+        return
+    with joined_ranks(getattr(settings, f"train_{network}")):
+        seconds = seconds_a_step(network, settings)
         if rank() == 0:
             print(seconds)
 

@@ -23,6 +23,7 @@ WINDOWS = 24
 TRAINING = dict(
     steps=20,
     batch_size=8,
+    optimizer="adamw",
     learning_rate=0.003,
     warmup_steps=2,
     weight_decay=0.01,
@@ -68,7 +69,7 @@ class Codes(Dataset):
         return {level: codes[index] for level, codes in self.codes.items()}
 
 
-def task_of(network: str, optimizer: str) -> tuple[Task, Training]:
+def task_of(network: str, optimizer: str = "adamw") -> tuple[Task, Training]:
     options = dict(TRAINING, optimizer=optimizer)
     if network == "vqvae":
         return VqvaeTask(VQVAE_SETTINGS, 0, Pixels(0), Pixels(1), readers=0), Training(**options)
@@ -80,7 +81,7 @@ def task_of(network: str, optimizer: str) -> tuple[Task, Training]:
 
 
 def main(network: str, folder: Path, optimizer: str, deadly_step: int | None) -> None:
-    with joined_ranks(Training(**TRAINING, optimizer=optimizer)):
+    with joined_ranks(Training(**dict(TRAINING, optimizer=optimizer))):
         task, training = task_of(network, optimizer)
         after_step = task.after_step
         seen = [0]

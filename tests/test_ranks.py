@@ -15,13 +15,24 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def train(
-    launcher: list[str], folder: Path, network: str, optimizer: str = "adamw", *deadly_step: str
+    launcher: list[str],
+    folder: Path,
+    network: str,
+    optimizer: str = "adamw",
+    *deadly_step: str,
+    processes: int = 1,
 ) -> None:
     folder.mkdir()
     finished = subprocess.run(
         [*launcher, "-m", "tests.rank_worker", network, str(folder), optimizer, *deadly_step],
         cwd=ROOT,
-        env={**os.environ, "TORCH_GLOO_LAZY_INIT": "1", "VQCAST_THREADS": "1", "VQCAST_DEVICE": "cpu"},
+        env={
+            **os.environ,
+            "TORCH_GLOO_LAZY_INIT": "1",
+            "VQCAST_THREADS": "1",
+            "VQCAST_DEVICE": "cpu",
+            "VQCAST_PROCESSES": str(processes),
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -62,6 +73,15 @@ def test_ranks_that_share_muon_s_work_learn_as_one_process_does_and_end_alike_to
     first, second = (state(tmp_path / "two", rank) for rank in range(2))
     shared = [name for name in first if name.startswith("network.")]
     assert all(torch.equal(first[name], second[name]) for name in shared)
+
+
+@pytest.mark.parametrize(("network", "optimizer"), [("vqvae", "adamw"), ("bottom_prior", "muon")])
+def test_ranks_that_share_memory_end_with_the_bytes_of_ranks_that_do_not(network, optimizer, tmp_path):
+    train([sys.executable], tmp_path / "memory", network, optimizer, processes=2)
+    train(TORCHRUN, tmp_path / "sockets", network, optimizer)
+    for rank in range(2):
+        memory, sockets = state(tmp_path / "memory", rank), state(tmp_path / "sockets", rank)
+        assert all(torch.equal(value, sockets[name]) for name, value in memory.items())
 
 
 def test_training_goes_on_after_a_rank_was_killed_and_ends_with_the_bytes_of_a_quiet_run(tmp_path):

@@ -196,7 +196,7 @@ def take_step(
         noted.append({name: value.detach().float() for name, value in {"loss": loss, **figures}.items()})
     figures = {name: torch.stack([part[name] for part in noted]).mean() for name in noted[0]}
     average_over_ranks(list(figures.values()))
-    average_over_ranks([optimizer.gradient])
+    optimizer.average()
     norm = optimizer.clip(settings.grad_clip)
     accepted = bool(torch.isfinite(figures["loss"] + norm))
     if accepted:

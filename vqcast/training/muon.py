@@ -1,13 +1,13 @@
 """Muon (Jordan et al. 2024): steps along the orthogonalised momentum of matrices."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from vqcast.training.exchange import Exchange
 from vqcast.training.ranks import rank, ranks
 
 MOMENTUM = 0.95
@@ -29,40 +29,26 @@ class Muon:
         # In this order gradients come and the momentum is kept: those of a batch lie side by side.
         self.order = [number for share in shares for number in chain(*share)]
         sizes = [sum(self.matrices[number].numel() for number in chain(*share)) for share in shares]
-        device = self.matrices[0].device if matrices else None
+        device = self.matrices[0].device if matrices else torch.device("cpu")
         self.momentum = torch.zeros(sum(sizes), device=device)
         self._own = slice(sum(sizes[: rank()]), sum(sizes[: rank() + 1]))
-        # A row a rank, of its updates; all rows are as long as the longest.
-        self._updates = torch.zeros(ranks(), max(sizes), dtype=torch.bfloat16, device=device)
-        self._batches = [
-            list(self._in_batches(row, share)) for row, share in zip(self._updates, shares, strict=True)
-        ]
-
-    def _in_batches(
-        self, flat: Tensor, share: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[list[Tensor], Tensor]]:
-        """The matrices of every batch of a rank's share, and the piece (N, R, C) of `flat` that is theirs."""
-        start = 0
-        for batch in share:
-            matrices = [self.matrices[number] for number in batch]
-            end = start + sum(matrix.numel() for matrix in matrices)
-            yield matrices, flat[start:end].view(len(batch), *matrices[0].shape)
-            start = end
+        self._shares = [[[self.matrices[number] for number in batch] for batch in share] for share in shares]
+        self._updates = Exchange(max(*sizes, 1), torch.bfloat16, device)
 
     @torch.no_grad()
     def step(self, gradient: Tensor, learning_rate: float) -> None:
         """Step along `gradient`: those of all matrices, one after the other as `order` numbers them."""
         self.momentum.lerp_(gradient, 1 - MOMENTUM)
         ahead = torch.lerp(gradient[self._own], self.momentum[self._own], MOMENTUM)  # Nesterov's
-        own = [update for _, update in self._batches[rank()]]
-        for update, part in zip(own, ahead.split([update.numel() for update in own]), strict=True):
-            update.copy_(orthogonalised(part.view_as(update)))
-        if ranks() > 1 and self.matrices:
-            dist.all_gather(list(self._updates), self._updates[rank()].clone())
-        for matrices, update in chain(*self._batches):
-            size = 0.2 * math.sqrt(max(update.shape[1:])) * learning_rate  # AdamW's root mean square
-            torch._foreach_mul_(matrices, 1 - learning_rate * self.weight_decay)
-            torch._foreach_add_(matrices, list(update.unbind()), alpha=-size)
+        own = _in_batches(self._updates.own, self._shares[rank()])
+        parts = _in_batches(ahead, self._shares[rank()])
+        for update, part in zip(own, parts, strict=True):
+            update.copy_(orthogonalised(part))
+        for row, share in zip(self._updates.meet(), self._shares, strict=True):
+            for update, matrices in zip(_in_batches(row, share), share, strict=True):
+                size = 0.2 * math.sqrt(max(update.shape[1:])) * learning_rate  # AdamW's root mean square
+                torch._foreach_mul_(matrices, 1 - learning_rate * self.weight_decay)
+                torch._foreach_add_(matrices, list(update.unbind()), alpha=-size)
 
     def state_dict(self) -> dict:
         """The momentum of each matrix, whatever the number of ranks."""
@@ -77,6 +63,16 @@ class Muon:
         return [
             pieces[self.order.index(number)].view_as(matrix) for number, matrix in enumerate(self.matrices)
         ]
+
+
+def _in_batches(flat: Tensor, batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The pieces (N, R, C) of `flat`, one a batch of N matrices (R, C), that lie one after the other."""
+    pieces, start = [], 0
+    for matrices in batches:
+        end = start + sum(matrix.numel() for matrix in matrices)
+        pieces.append(flat[start:end].view(len(matrices), *matrices[0].shape))
+        start = end
+    return pieces
 
 
 def _shares(shapes: Sequence[torch.Size], ranks: int) -> list[list[list[int]]]:

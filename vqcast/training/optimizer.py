@@ -1,10 +1,13 @@
 """AdamW for every weight, or Muon for the hidden layers and AdamW for the rest."""
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from vqcast.settings import Training
+from vqcast.training.exchange import Exchange
 from vqcast.training.muon import Muon
+from vqcast.training.ranks import ranks
 
 BETAS = (0.9, 0.98)
 
@@ -35,8 +38,20 @@ class Optimizer:
         self.gradient = torch.zeros(sum(sizes), device=weights[0].device)
         for weight, part in zip(weights, self.gradient.split(sizes), strict=True):
             weight.grad = part.as_strided(weight.shape, weight.stride(), part.storage_offset())
+        self._exchange = Exchange(len(self.gradient), torch.float32, self.gradient.device)
 
     gradient: Tensor  # those that backward adds to, of all weights
+
+    def average(self) -> None:
+        """Put the mean over all ranks in the place of the gradient."""
+        if ranks() == 1:
+            return
+        if self._exchange.shared:
+            self._exchange.own.copy_(self.gradient)
+            torch.sum(self._exchange.meet(), 0, out=self.gradient)
+        else:
+            dist.all_reduce(self.gradient)
+        self.gradient.div_(ranks())
 
     def clip(self, norm: float) -> Tensor:
         """Scale the gradient down to `norm` where it is longer; returns how long it was."""

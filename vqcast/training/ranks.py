@@ -149,6 +149,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def common_folder() -> str | None:
+    """Where the ranks that a stage started itself meet; None under torchrun, and for one rank alone."""
+    return os.environ.get(RENDEZVOUS) if ranks() > 1 else None
+
+
 def wait_for_all_ranks() -> None:
     if dist.is_initialized():
         dist.barrier()
@@ -157,9 +162,6 @@ def wait_for_all_ranks() -> None:
 def sum_over_ranks(tensors: Sequence[Tensor]) -> None:
     """Put the sum over all ranks in the place of each tensor, in one exchange of float32."""
     if ranks() == 1:
-        return
-    if len(tensors) == 1 and tensors[0].dtype == torch.float32 and tensors[0].is_contiguous():
-        dist.all_reduce(tensors[0])
         return
     flat = torch.cat([tensor.flatten().float() for tensor in tensors])
     dist.all_reduce(flat)
