@@ -19,6 +19,7 @@ SETTINGS = Sample(
     temperature=1.0,
     top_k=None,
     top_p=1.0,
+    windows=None,
     samples_per_window=1,
     batch_size=4,
     windows_per_shard=9,

@@ -138,6 +138,11 @@ def test_a_process_that_trains_beside_the_first_one_records_nothing(project):
     assert not (project / "lineage").exists()
 
 
+def test_a_question_for_help_is_no_run(project):
+    run(project, sys.executable, *DOWNLOAD[:2], "--help")
+    assert not (project / "lineage").exists()
+
+
 def test_lineage_that_cannot_be_written_stops_the_stage_before_any_work(project):
     (project / "lineage").write_text("not a folder")
     finished = run(project, sys.executable, *DOWNLOAD, code=1)

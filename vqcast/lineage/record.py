@@ -57,9 +57,10 @@ def recorded(stage: str) -> Iterator[None]:
     """Record the run of `stage` that goes on within, how it ends, and what it makes.
 
     Only runs of a stage of the current folder's dvc.yaml are recorded, each once: not by the processes that
-    it starts. VqcastError, before any work, where the lineage cannot be written.
+    it starts, nor a question for help. VqcastError, before any work, where the lineage cannot be written.
     """
-    described = None if int(os.environ.get("RANK", "0")) else _described(stage)
+    helped = {"-h", "--help"} & set(sys.argv[1:])
+    described = None if helped or int(os.environ.get("RANK", "0")) else _described(stage)
     if described is None:
         yield
         return

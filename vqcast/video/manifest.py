@@ -69,6 +69,11 @@ def write_manifest(rows: Iterable[dict], schema: pa.Schema, path: str | Path) ->
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
+def read_manifest(path: str | Path, schema: pa.Schema) -> list[dict]:
+    """The rows of a manifest; raises VqcastError if it is not one."""
+    return read_table(path, schema, schema.names).to_pylist()
+
+
 def read_table(path: str | Path, schema: pa.Schema, columns: Sequence[str]) -> pa.Table:
     """Some columns of a manifest; raises VqcastError if it is not one."""
     try:
