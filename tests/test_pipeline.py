@@ -37,7 +37,7 @@ stages:
 
 def run(folder: Path, environment: dict, *arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, ROOT / "pipeline.py", "run", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def start(folder: Path, environment: dict, until: str) -> tuple[subprocess.Popen, Path]:

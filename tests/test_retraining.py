@@ -230,7 +230,7 @@ def test_failing_retraining_changes_nothing_and_says_why(workspace, environment)
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
 def test_killed_retraining_changes_nothing_and_the_next_one_goes_on(workspace, environment):
     promoted(workspace, environment)
-    put_video(workspace, "slow", 1.0)
+    put_video(workspace, "slow", 1.03)  # another mean, and so another model
     before = state(workspace, environment)
     process = subprocess.Popen(
         [sys.executable, ROOT / "pipeline.py", "retrain"],

@@ -15,6 +15,7 @@ from dvc.repo import Repo
 from vqcast.dag import read_dag
 from vqcast.errors import VqcastError
 from vqcast.files import SCRATCH
+from vqcast.lineage.record import RUNS_OF_SCRATCH
 from vqcast.processes import ProcessGroups
 from vqcast.retraining.git import git
 
@@ -38,11 +39,12 @@ def furnish(clone: Path, root: Path, scratch: Path) -> None:
     scratch: folder in which its stages keep their progress, for the next clone as well.
     """
     _share_cache_and_remotes(root, clone)
-    for folder in (root / STORE, scratch):
+    for folder in (root / STORE, root / RUNS_OF_SCRATCH, scratch):
         folder.mkdir(parents=True, exist_ok=True)
     for path in [STORE, *_untracked_inputs(root, clone)]:
         _link(clone / path, root / path)
     _link(clone / SCRATCH, scratch)
+    _link(clone / RUNS_OF_SCRATCH, root / RUNS_OF_SCRATCH)  # whose progress it is, for the lineage
 
 
 def dvc(clone: Path, groups: ProcessGroups, say: Say, *arguments: str) -> None:
