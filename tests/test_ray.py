@@ -40,6 +40,7 @@ COMMANDS = {
     "sample": [*MODELS, "--out", "data/samples"],
     "evaluate": [
         *("--clips", "data/clips", "--manifest", "data/clips.parquet", *MODELS, "--samples", "data/samples"),
+        *("--systems", "data/systems", "--features", "data/features"),
         *("--out", "reports/evaluate.json", "--windows", "reports/windows.parquet"),
     ],
 }
@@ -48,7 +49,7 @@ OUTS = {
     "clip": ["data/clips.parquet", "data/clips"],
     "encode": ["data/latents"],
     "sample": ["data/samples"],
-    "evaluate": ["reports"],
+    "evaluate": ["reports", "data/features"],
 }
 DONE = {  # in a stage's scratch folder, for each part of its work that is done
     "clip": "*/shards/*.json",
