@@ -15,10 +15,8 @@ Shapes: B batch, G tile (windows computed at once), L layers, A attention layers
 """
 
 import math
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -255,8 +253,7 @@ class Sampler:
         if w.device.type != "cpu":
             return TILE_CUDA
         step = max(TILE_BLOCK, VECTOR // math.gcd(VECTOR, w.residual))
-        a_thread = -(-batch // torch.get_num_threads())
-        return min(-(-a_thread // step), w.blocks_at_once(step)) * step
+        return min(-(-batch // step), w.blocks_at_once(step)) * step
 
     @torch.inference_mode()
     def generate(
@@ -289,10 +286,6 @@ class Generation:
         self.condition = F.pad(condition, (0, 0) * 4 + self.padding).split(size)
         self.place = Place.first(w.device)
         self.tiles = [Tile(w, size, min(size, batch - first), self.place) for first in range(0, batch, size)]
-        # On CPU a thread a tile: they meet once a position, where threads of one product meet in each.
-        threads = min(torch.get_num_threads(), len(self.tiles)) if w.device.type == "cpu" else 1
-        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-        self.map = pool.map if threads > 1 else map
         self.codes = torch.zeros(w.positions, batch, dtype=torch.int64, device=w.device)
         self.step = Graph(self._position) if w.device.type == "cuda" else self._position
 
@@ -303,21 +296,17 @@ class Generation:
         first = (t * height + y) * width
         self.place.number.fill_(first)
         self.place.column.zero_()
-        if t > 0 and y == 0:
-            for tile in self.tiles:
+        for tile, condition in zip(self.tiles, self.condition, strict=True):
+            if t > 0 and y == 0:
                 tile.start_slice()
-        self._in_threads(Tile.start_row, repeat(y), [part[:, t, y] for part in self.condition])
+            tile.start_row(y, condition[:, t, y])
         for x in range(width):
             self.step(None if self.fixed_shapes else first + x)
         for tile in self.tiles:
             tile.finish_row(y)
 
-    def _in_threads(self, work: Callable, *arguments: Iterable) -> list:
-        """`work` of every tile, each with its own of the `arguments`."""
-        return list(self.map(torch.inference_mode()(work), self.tiles, *arguments))
-
     def _position(self, known: int | None) -> None:
-        logits = torch.cat(self._in_threads(Tile.logits, repeat(known)))
+        logits = torch.cat([tile.logits(known) for tile in self.tiles])
         batch = self.codes.shape[1]
         codes = self.choose(self.place.number.view(()), logits[:batch])
         self.codes.index_copy_(0, self.place.number, codes[None])
