@@ -31,7 +31,7 @@ from torch.utils.data import Dataset, default_collate
 
 from benchmarks.reconstruction import ALL
 from benchmarks.stages import make_clips, run_stage, write_params
-from vqcast.execution import cores, threads
+from vqcast.execution import cores, prepare_networks
 from vqcast.latents import LEVELS
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Dropout
@@ -97,7 +97,7 @@ def task_of(network: str, settings: Settings) -> Task:
 def seconds_a_step(network: str, settings: Settings) -> float:
     """Median seconds of an optimizer step on a batch that is always the same."""
     training: Training = getattr(settings, f"train_{network}")
-    torch.set_num_threads(threads())
+    prepare_networks()
     task = task_of(network, settings).to(memory_format=torch.channels_last_3d)
     optimizer = Optimizer(task.network, training)
     batches = Batches(WINDOWS, training, 0, rank(), ranks())

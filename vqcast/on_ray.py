@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vqcast import on_node
 from vqcast.errors import VqcastError
-from vqcast.execution import device, limit_threads, threads
+from vqcast.execution import device, prepare_networks, threads
 
 RETRIES = 5  # of a unit whose node or worker was lost
 CONNECT_SECONDS = 10
@@ -71,7 +71,7 @@ def run_on_ray(
 
 
 def _run_with_its_threads(function: Callable[[object], object], unit: object) -> object:
-    limit_threads()
+    prepare_networks()
     return function(unit)
 
 

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from vqcast.errors import VqcastError
-from vqcast.execution import device, threads
+from vqcast.execution import device, prepare_networks
 from vqcast.networks.attention import CausalAttention
 from vqcast.networks.pixelcnn import GatedLayer
 from vqcast.networks.vqvae import ResidualBlock
@@ -116,7 +116,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
     their course. Returns the share of the time that was spent waiting for data. Raises VqcastError when
     the loss stays non-finite.
     """
-    torch.set_num_threads(threads())
+    prepare_networks()
     task.to(device(), memory_format=torch.channels_last_3d)
     if settings.activation_checkpointing:
         _recompute_activations(task.network)
