@@ -72,16 +72,15 @@ class Quantizer(nn.Module):
     def learn(self) -> None:
         """One step of equation 3 on what was shown, then dead codes are given vectors of the last batch."""
         counts, sums, vectors = self._counts, self._sums, self._vectors
-        _sum_over_ranks(counts)
-        _sum_over_ranks(sums)
+        candidates = self._candidates(vectors)
+        _sum_over_ranks(counts, sums, candidates)
         self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
         self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
 
         average = self.counts.mean()
         dead = self.counts < DEAD_SHARE * average
         self.counts.copy_(torch.where(dead, average, self.counts))
-        revived = self._candidates(vectors) * average
-        self.sums.copy_(torch.where(dead[:, None], revived, self.sums))
+        self.sums.copy_(torch.where(dead[:, None], candidates * average, self.sums))
         self.codebook.copy_(self.sums / self.counts[:, None])
         self.steps.add_(1)
         self.forget()
@@ -99,14 +98,16 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, vectors: Tensor) -> None:
-        self.codebook.copy_(self._candidates(vectors))
+        candidates = self._candidates(vectors)
+        _sum_over_ranks(candidates)
+        self.codebook.copy_(candidates)
         self.counts.fill_(1.0)
         self.sums.copy_(self.codebook)
 
     def _candidates(self, vectors: Tensor) -> Tensor:
         """A vector for every code (K, D), spread evenly over the `vectors` (N, D) of all ranks.
 
-        Each step chooses others.
+        Each step chooses others. Zeros stand for those that another rank has: the sum over ranks has all.
         """
         ranks, rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         total = ranks * len(vectors)
@@ -114,11 +115,15 @@ class Quantizer(nn.Module):
         places = torch.arange(len(self.counts), device=vectors.device) * spread
         places = (places + self.steps * STRIDE) % total
         here = places // len(vectors) == rank
-        chosen = torch.where(here[:, None], vectors[places % len(vectors)], 0.0)
-        _sum_over_ranks(chosen)
-        return chosen
+        return torch.where(here[:, None], vectors[places % len(vectors)], 0.0)
 
 
-def _sum_over_ranks(statistics: Tensor) -> None:
-    if dist.is_initialized():
-        dist.all_reduce(statistics)
+def _sum_over_ranks(*statistics: Tensor) -> None:
+    """Put the sum over all ranks in the place of each, in one exchange."""
+    if not dist.is_initialized():
+        return
+    flat = torch.cat([part.flatten() for part in statistics])
+    dist.all_reduce(flat)
+    sizes = [part.numel() for part in statistics]
+    for part, total in zip(statistics, flat.split(sizes), strict=True):
+        part.copy_(total.view_as(part))
