@@ -54,7 +54,7 @@ NETWORK = {
     "bottom": dict(condition_hidden=96, condition_residual=64, condition_layers=7),
 }
 TRAINING = {
-    "top": dict(steps=1500, batch_size=32, validate_every=250, checkpoint_every=10**6),
+    "top": dict(steps=2300, batch_size=32, validate_every=250, checkpoint_every=10**6),
     "bottom": dict(steps=800, batch_size=16, validate_every=200, checkpoint_every=10**6),
 }
 
