@@ -13,6 +13,11 @@ from vqcast.training.ranks import common_folder, rank, ranks
 _numbers = itertools.count()  # every rank makes its exchanges in the same order
 
 
+def shares_memory(device: torch.device) -> bool:
+    """Whether the ranks are processes that a stage started itself on a CPU."""
+    return common_folder() is not None and device.type == "cpu"
+
+
 class Exchange:
     """A row of `length` elements for every rank, which all ranks see after they met.
 
@@ -22,7 +27,7 @@ class Exchange:
     """
 
     def __init__(self, length: int, dtype: torch.dtype, device: torch.device):
-        self.shared = common_folder() is not None and device.type == "cpu"
+        self.shared = shares_memory(device)
         shape = (2 if self.shared else 1, ranks(), length)
         if self.shared:
             self._sets = _in_file(Path(common_folder(), f"exchange-{next(_numbers)}"), shape, dtype)
@@ -48,6 +53,7 @@ class Exchange:
 
 def _in_file(path: Path, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     size = torch.Size(shape).numel()
-    with open(path, "ab") as file:  # a full disk is an error here, and would be the end of the process later
-        os.posix_fallocate(file.fileno(), 0, max(size * dtype.itemsize, 1))
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error here; later it would be the process's end
+        with open(path, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size * dtype.itemsize)
     return torch.from_file(str(path), shared=True, size=size, dtype=dtype).view(shape)

@@ -5,7 +5,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from vqcast.settings import Training
-from vqcast.training.exchange import Exchange
+from vqcast.training.exchange import Exchange, shares_memory
 from vqcast.training.muon import Muon
 from vqcast.training.ranks import ranks
 
@@ -38,7 +38,9 @@ class Optimizer:
         self.gradient = torch.zeros(sum(sizes), device=weights[0].device)
         for weight, part in zip(weights, self.gradient.split(sizes), strict=True):
             weight.grad = part.as_strided(weight.shape, weight.stride(), part.storage_offset())
-        self._exchange = Exchange(len(self.gradient), torch.float32, self.gradient.device)
+        device = self.gradient.device
+        shared = shares_memory(device)  # else a sum needs no room for the gradients of all ranks
+        self._exchange = Exchange(len(self.gradient), torch.float32, device) if shared else None
 
     gradient: Tensor  # those that backward adds to, of all weights
 
@@ -46,7 +48,7 @@ class Optimizer:
         """Put the mean over all ranks in the place of the gradient."""
         if ranks() == 1:
             return
-        if self._exchange.shared:
+        if self._exchange:
             self._exchange.own.copy_(self.gradient)
             torch.sum(self._exchange.meet(), 0, out=self.gradient)
         else:
