@@ -30,11 +30,12 @@ PACKAGES = (  # that units use: what they make may depend on the version
 def run_on_ray(
     function: Callable[[object], object], units: Sequence[object], what: str, networks: bool
 ) -> Iterator[tuple[int, object]]:
-    """Yield `(number, function(units[number]))` for every unit as it completes.
+    """An iterator of `(number, function(units[number]))` for every unit as it completes.
 
     A unit takes a CPU core of a node; with `networks`, as many as threads(), and a GPU where device() is one.
     It runs in this process's folder and with its VQCAST_* variables; one whose node dies is run again on
-    another. Raises VqcastError where the cluster cannot be used, or a node has other code or packages.
+    another. Raises VqcastError at once where the cluster cannot be used, later if a node has other code or
+    packages.
     """
     needed = {"CPU": 1, "GPU": 0}
     variables = {name: value for name, value in os.environ.items() if name.startswith("VQCAST_")}
@@ -54,7 +55,13 @@ def run_on_ray(
         max_retries=RETRIES,
         runtime_env={"env_vars": variables},
     )
-    function = ray.put(pickle.dumps(function))  # once: what it is bound to may be large
+    return _results(ray, run, pickle.dumps(function), units, what, needed)
+
+
+def _results(
+    ray, run, function: bytes, units: Sequence[object], what: str, needed: dict[str, int]
+) -> Iterator[tuple[int, object]]:
+    function = ray.put(function)  # once: what it is bound to may be large
     numbers = iter(range(len(units)))
     running: dict[object, int] = {}
     with _described(what) as sender:
