@@ -8,19 +8,21 @@ bandwidth_share               codes/s at batch 1 times the bytes of all weights 
                               of a large float32 matrix-vector product; beyond 1 is possible, because weights
                               of the vertical stack are read once a row
 bandwidth_share_bf16          the same with the sampler and its weights in bfloat16
-codes_per_s                   by batch size, float32
+codes_per_s                   by batch size, in float32 where it does not say bf16
 batch16_share                 codes/s at batch 16 over 1600, in proportion to a machine of 27 GB/s
+batch16_share_bf16            the same in bfloat16
 
 The incremental sampler is timed on rows in the middle of the grid, drawing included. Times are medians of
 interleaved repeats.
 """
 
 import json
+import os
 
 import torch
 
 from benchmarks.measure import MATRIX_BYTES, interleaved_medians, matrix_vector_product
-from vqcast.execution import cores
+from vqcast.execution import cores, prepare_networks
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
 from vqcast.sampling.draw import draw
 from vqcast.sampling.incremental import Generation, Sampler
@@ -31,7 +33,7 @@ SMALL = dict(hidden=64, residual=128, layers=5, attention_every=5, heads=4, drop
 TOP_GRID, BOTTOM_GRID = (3, 32, 32), (1, 64, 64)  # of 16 frames of 256 pixels
 LARGE = dict(hidden=256, residual=512, layers=12, attention_every=5, heads=8, dropout=0.0)
 LARGE_GRID = (3, 16, 16)  # the top grid at 128 pixels
-REPEATS = 5
+REPEATS = 15
 
 
 def network(grid: tuple[int, int, int], kernels: Kernels, sizes: dict) -> PixelCNN:
@@ -74,27 +76,29 @@ def large_prior() -> dict[str, object]:
     parameters = sum(parameter.numel() for parameter in prior.parameters())
     rows = {
         "1": MiddleRow(prior, 1),
-        "bf16": MiddleRow(prior, 1, torch.bfloat16),
         "16": MiddleRow(prior, 16),
         "64": MiddleRow(prior, 64),
+        "1 bf16": MiddleRow(prior, 1, torch.bfloat16),
+        "16 bf16": MiddleRow(prior, 16, torch.bfloat16),
     }
     seconds = interleaved_medians({"memory": matrix_vector_product(), **rows}, REPEATS)
     rate = MATRIX_BYTES / seconds["memory"]
     codes_per_s = {name: row.codes / seconds[name] for name, row in rows.items()}
-    bf16 = codes_per_s.pop("bf16")
+    shares = {name: codes / (1600 * rate / 27e9) for name, codes in codes_per_s.items()}
     return {
         "bandwidth_share": codes_per_s["1"] * parameters * 4 / rate,
-        "bandwidth_share_bf16": bf16 * parameters * 2 / rate,
+        "bandwidth_share_bf16": codes_per_s["1 bf16"] * parameters * 2 / rate,
         "codes_per_s": codes_per_s,
-        "codes_per_s_bf16": bf16,
-        "batch16_share": codes_per_s["16"] / (1600 * rate / 27e9),
+        "batch16_share": shares["16"],
+        "batch16_share_bf16": shares["16 bf16"],
         "matrix_vector_gb_per_s": rate / 1e9,
         "parameters": parameters,
     }
 
 
 def main() -> None:
-    torch.set_num_threads(cores())
+    os.environ["VQCAST_THREADS"] = str(cores())
+    prepare_networks()
     print(f"speedups: {SMALL}, {TOP_GRID} and {BOTTOM_GRID}, batch 16", flush=True)
     print(f"large prior: {LARGE}, {LARGE_GRID}", flush=True)
     figures = {

@@ -143,9 +143,9 @@ def test_a_narrow_grid_gives_the_same_bits_in_any_batch_too():
 def test_rows_are_independent_even_if_the_library_rounds_by(library, monkeypatch):
     product = Linear.__call__
 
-    def rounded_otherwise(self, x):
-        out = product(self, x)
-        by = torch.arange(len(x))[:, None] if library == "by row" else len(x)
+    def rounded_otherwise(self, *x, plus=None):
+        out = product(self, *x, plus=plus)
+        by = torch.arange(len(out))[:, None] if library == "by row" else len(out)
         return out * (1 + by * 1e-6)
 
     monkeypatch.setattr(Linear, "__call__", rounded_otherwise)

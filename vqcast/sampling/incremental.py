@@ -6,15 +6,14 @@ position's work, where a full forward pass costs the whole grid's.
 
 On CPU, with one number of threads, a window's codes are the same bits in any batch and any order.
 Products over several windows are `RowwiseLinear`, which tries that its rows do not depend on each other;
-normalisation and embedding are computed row by row; tiles are sized so that activations are too (see
-`Sampler.tile`); all else is computed window by window. On CUDA all windows of a tile are computed at
-once, tiles have one size, and that the rows of a product are treated alike is taken for granted.
+normalisation and embedding are computed row by row, nonlinearities in whole vectors (elementwise.py), and
+attention window by window. On CUDA all windows of a tile are computed at once, tiles have one size, and
+that the rows of a product are treated alike is taken for granted.
 
 Shapes: B batch, G tile (windows computed at once), L layers, A attention layers, C and R channels of
 `hidden` and `residual`, N positions of the grid.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,36 +23,39 @@ from torch import Tensor
 
 from vqcast.networks.masked import Offset
 from vqcast.networks.pixelcnn import PixelCNN
-from vqcast.sampling.weights import TILE_BLOCK, VECTOR, Weights
+from vqcast.sampling.elementwise import glu, silu
+from vqcast.sampling.weights import TILE_BLOCK, Weights
 
 # Position number (), logits (B, K) -> codes (B,). On CUDA this is captured in a graph: called in two
 # positions only and replayed in all later ones, it must do its work on the device.
 Choose = Callable[[Tensor, Tensor], Tensor]
 
+TILE_CPU = 64  # windows; with more, products take as long for each
 TILE_CUDA = 16  # windows; a product of so many rows takes no longer than reading its weight
 
 
 class Cache:
-    """Features (..., slices, rows, columns, C) of the slices that taps still reach.
+    """Features (..., slices, rows, columns, windows, C) of the slices that taps still reach.
 
-    Zero-padded, so that no tap needs a bounds check; the present slice is the last.
+    Zero-padded, so that no tap needs a bounds check; the present slice is the last. A row lies in one piece,
+    so that a product reads it there.
     """
 
-    def __init__(self, weights: Weights, *leading: int):
+    def __init__(self, weights: Weights, windows: int, *leading: int):
         _, height, self.width = weights.grid
         self.time, self.above, self.left = weights.margins
-        shape = (self.time + 1, height + 2 * self.above, self.width + 2 * self.left)
+        shape = (self.time + 1, height + 2 * self.above, self.width + 2 * self.left, windows)
         self.values = weights.embedding.new_zeros(*leading, *shape, weights.hidden)
 
     def row(self, y: int, offset: Offset = (0, 0, 0)) -> Tensor:
-        """The row (..., W, C) of the present slice at `y`, or the one that a tap at `offset` reads there."""
+        """The row (..., W, windows, C) of the present slice at `y`, or the one that a tap there reads."""
         dt, dy, dx = offset
         left = self.left + dx
-        return self.values[..., self.time + dt, self.above + y + dy, left : left + self.width, :]
+        return self.values[..., self.time + dt, self.above + y + dy, left : left + self.width, :, :]
 
     def next_slice(self) -> None:
         if self.time:
-            self.values[..., :-1, :, :, :] = self.values[..., 1:, :, :, :].clone()
+            self.values[..., :-1, :, :, :, :] = self.values[..., 1:, :, :, :, :].clone()
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,10 @@ class Tile:
         w, self.weights, self.place = weights, weights, place
         layers, width, reach = len(w.layers), w.grid[2], w.margins[2]
         zeros = w.embedding.new_zeros
-        on_cpu = w.device.type == "cpu"
-        # The windows that attend, and whose rows start, at once. On CPU, empty ones do neither.
-        self.attending = slice(0, windows if on_cpu else tile)
-        self.starting = _slices(windows, w.blocks_at_once(w.grid[2])) if on_cpu else [slice(0, tile)]
-        self.embedded, self.vertical = Cache(w, tile), Cache(w, layers, tile)
-        self.horizontal = Cache(w, layers, tile) if w.layers[0].horizontal_offsets else None
+        # Windows whose rows start, and that attend: on CPU, empty ones do neither.
+        self.windows = windows if w.device.type == "cpu" else tile
+        self.embedded, self.vertical = Cache(w, self.windows), Cache(w, self.windows, layers)
+        self.horizontal = Cache(w, self.windows, layers) if w.layers[0].horizontal_offsets else None
         # What a row's start knows of its positions, and what its positions leave behind.
         self.stem_row = zeros(width, tile, w.hidden)
         self.link_row = zeros(width, layers, tile, w.residual)
@@ -95,7 +95,7 @@ class Tile:
         self.embedded_left = zeros(tile, reach * w.hidden)
         self.normed_left = zeros(layers, tile, reach * w.hidden)
         # Keys and values: the learned start, then one a position; the last position's is never read.
-        shape = (len(w.attention), 2, tile, w.heads, w.positions + 1, w.hidden // max(w.heads, 1))
+        shape = (len(w.attention), 2, self.windows, w.heads, w.positions + 1, w.hidden // max(w.heads, 1))
         self.key_value = zeros(shape, dtype=w.attention_dtype)
         for kept, attention in zip(self.key_value, w.attention.values(), strict=True):
             kept[..., 0, :] = attention.start.view(2, 1, w.heads, -1)
@@ -106,57 +106,50 @@ class Tile:
                 cache.next_slice()
 
     def start_row(self, y: int, condition: Tensor) -> None:
-        """Compute all of row `y` that does not depend on its codes; `condition` is (G, W, condition)."""
+        """Compute all of row `y` that does not depend on its codes; condition: (W, windows, condition)."""
+        w, windows = self.weights, self.windows
         self.embedded_left.zero_()
         self.normed_left.zero_()
-        for group in self.starting:
-            self._start_row(group, y, condition[group])
+        condition = condition.flatten(0, 1)
 
-    def _start_row(self, group: slice, y: int, condition: Tensor) -> None:
-        w = self.weights
+        def taps(cache: Cache, offsets: list[Offset], *layer: int) -> list[Tensor]:
+            return [cache.row(y, offset)[layer].flatten(0, 1) for offset in offsets]
 
         def by_column(x: Tensor) -> Tensor:
-            return x.view(*condition.shape[:2], -1).transpose(0, 1)
+            return x.unflatten(0, (-1, windows))
 
-        def joined(*inputs: Tensor) -> Tensor:
-            return torch.cat(inputs, -1).flatten(0, 1)
-
-        embedded = self.embedded
-        vertical = w.vertical_stem(joined(*(embedded.row(y, o)[group] for o in w.vertical_offsets)))
+        vertical = w.vertical_stem(*taps(self.embedded, w.vertical_offsets))
         if w.horizontal_offsets:
-            taps = joined(*(embedded.row(y, o)[group] for o in w.horizontal_offsets))
-            self.stem_row[:, group] = by_column(w.stem_on_earlier(taps))
+            stem = w.stem_on_earlier(*taps(self.embedded, w.horizontal_offsets))
+            self.stem_row[:, :windows] = by_column(stem)
         for index, layer in enumerate(w.layers):
-            normed = self.vertical.row(y)[index, group]
-            normed.copy_(layer.vertical_norm(vertical).view_as(normed))
-            taps = [self.vertical.row(y, o)[index, group] for o in layer.vertical_offsets]
-            above = layer.vertical(joined(*taps, condition))
-            taps = [self.horizontal.row(y, o)[index, group] for o in layer.horizontal_offsets]
-            link = layer.link(joined(above.view(*condition.shape[:2], -1), *taps, condition))
-            self.link_row[:, index, group] = by_column(link)
+            normed = self.vertical.row(y)[index]
+            normed.copy_(by_column(layer.vertical_norm(vertical)))
+            above = layer.vertical(*taps(self.vertical, layer.vertical_offsets, index), condition)
+            earlier = taps(self.horizontal, layer.horizontal_offsets, index)
+            self.link_row[:, index, :windows] = by_column(layer.link(above, *earlier, condition))
             if index + 1 < len(w.layers):
-                vertical = vertical + F.glu(layer.vertical_gate(F.silu(above)), -1)
+                vertical = vertical + glu(layer.vertical_gate(silu(above)))
 
     def finish_row(self, y: int) -> None:
-        self.embedded.row(y).copy_(self.embedded_row.transpose(0, 1))
+        self.embedded.row(y).copy_(self.embedded_row[:, : self.windows])
         if self.horizontal is not None:
-            self.horizontal.row(y).copy_(self.normed_row.permute(1, 2, 0, 3))
+            self.horizontal.row(y).copy_(self.normed_row[:, :, : self.windows].transpose(0, 1))
 
     def logits(self, known: int | None) -> Tensor:
         """Logits (G, K) of the position at `place`, all before it known.
 
         known: how many these are, to attend to them alone; None attends to a masked cache of fixed size.
         """
-        w, place = self.weights, self.place
-        links = self.link_row.index_select(0, place.column)[0]
-        stem = self.stem_row.index_select(0, place.column)[0]
+        w = self.weights
+        links, stem = self._at_place(self.link_row, known), self._at_place(self.stem_row, known)
         horizontal = w.stem(self.embedded_left).add_(stem)
         all_normed, key_values = [], []
         for index, layer in enumerate(w.layers):
             normed = layer.horizontal_norm(horizontal)
             all_normed.append(normed)
-            left = layer.horizontal(torch.cat([self.normed_left[index], normed], -1)).add_(links[index])
-            horizontal = horizontal + F.glu(layer.horizontal_gate(F.silu(left, inplace=True)), -1)
+            left = layer.horizontal(self.normed_left[index], normed, plus=links[index])
+            horizontal = horizontal + glu(layer.horizontal_gate(silu(left)))
             if index in w.attention:
                 attended, key_value = self._attend(index, len(key_values), horizontal, known)
                 horizontal = horizontal + attended
@@ -164,50 +157,55 @@ class Tile:
         normed = torch.stack(all_normed)
         _shift_in(self.normed_left, normed)
         if self.horizontal is not None:
-            self.normed_row.index_copy_(0, place.column, normed[None])
+            self.normed_row.index_copy_(0, self.place.column, normed[None])
         self.of_features = torch.stack(key_values) if key_values else None
-        return w.head_last(F.silu(w.head_first(w.head_norm(horizontal)))).float()
+        return w.head_last(silu(w.head_first(w.head_norm(horizontal)))).float()
+
+    def _at_place(self, row: Tensor, known: int | None) -> Tensor:
+        """What a row (W, ...) holds for the present column."""
+        if known is None:
+            return row.index_select(0, self.place.column)[0]
+        return row[known % len(row)]
 
     def _attend(self, index: int, order: int, features: Tensor, known: int | None) -> tuple[Tensor, Tensor]:
         """What attention adds (G, C), and the features' part of the position's key and value (G, 2 C)."""
-        w, attention = self.weights, self.weights.attention[index]
+        w, attention, windows = self.weights, self.weights.attention[index], self.windows
         joined = attention.query_key_value(attention.norm(features))
         query, key_value = joined.split([w.hidden, 2 * w.hidden], -1)
-        query = query.to(w.attention_dtype).view(len(features), w.heads, 1, -1)
+        query = query[:windows].to(w.attention_dtype).view(windows, w.heads, 1, -1)
         cache, mask = self.key_value[order], None
         if known is None:
             mask = (torch.arange(cache.shape[3], device=query.device) <= self.place.number)[None]
         else:
             cache = cache[..., : known + 1, :]
-        attended, group = torch.zeros_like(features), self.attending
-        key, value = cache[:, group]
-        attended[group] = _attend(query[group], key, value, mask).flatten(1)
+        attended, (key, value) = torch.zeros_like(features), cache
+        attended[:windows] = _attend(query, key, value, mask).flatten(1)
         return attention.out(attended), key_value
 
-    def know(self, codes: Tensor) -> None:
-        """The codes (G,) at `place` are known."""
-        w, place = self.weights, self.place
+    def know(self, codes: Tensor, known: int | None) -> None:
+        """The codes (G,) at `place` are known; `known` as for `logits`."""
+        w, place, windows = self.weights, self.place, self.windows
         vectors = F.embedding(codes, w.embedding)
         self.embedded_row.index_copy_(0, place.column, vectors[None])
         _shift_in(self.embedded_left, vectors)
-        if self.of_features is not None:
-            new = self.of_features + w.key_value_of_codes.index_select(1, codes)
-            new = new.to(w.attention_dtype).view(len(new), len(codes), 2, w.heads, 1, -1)
-            self.key_value.index_copy_(4, place.number + 1, new.transpose(1, 2))
+        if self.of_features is None:
+            return
+        new = (self.of_features + w.key_value_of_codes.index_select(1, codes))[:, :windows]
+        new = new.to(w.attention_dtype).view(len(new), windows, 2, w.heads, 1, -1).transpose(1, 2)
+        if known is None:
+            self.key_value.index_copy_(4, place.number + 1, new)
+        else:
+            self.key_value[..., known + 1 : known + 2, :] = new
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention; on CPU by products of each window and head apart from the others."""
+    """Attention of scaled queries; on CPU by products of each window and head apart from the others."""
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    scores = (query @ key.transpose(-1, -2)).mul_(query.shape[-1] ** -0.5)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
+    scores = query @ key.transpose(-1, -2)
     if mask is not None:
         scores.masked_fill_(~mask, -torch.inf)
     return scores.softmax(-1) @ value
-
-
-def _slices(windows: int, size: int) -> list[slice]:
-    return [slice(first, min(first + size, windows)) for first in range(0, windows, size)]
 
 
 def _shift_in(left: Tensor, new: Tensor) -> None:
@@ -249,11 +247,9 @@ class Sampler:
 
     def tile(self, batch: int) -> int:
         """How many windows a tile holds when `batch` are wanted."""
-        w = self.weights
-        if w.device.type != "cpu":
+        if self.weights.device.type != "cpu":
             return TILE_CUDA
-        step = max(TILE_BLOCK, VECTOR // math.gcd(VECTOR, w.residual))
-        return min(-(-batch // step), w.blocks_at_once(step)) * step
+        return min(-(-batch // TILE_BLOCK) * TILE_BLOCK, TILE_CPU)
 
     @torch.inference_mode()
     def generate(
@@ -282,10 +278,13 @@ class Generation:
         self.weights, self.choose, self.fixed_shapes = w, choose, sampler.fixed_shapes
         size = sampler.tile(batch)
         self.padding = (0, -batch % size)
-        condition = sampler.network.place(condition).to(w.dtype)
-        self.condition = F.pad(condition, (0, 0) * 4 + self.padding).split(size)
         self.place = Place.first(w.device)
         self.tiles = [Tile(w, size, min(size, batch - first), self.place) for first in range(0, batch, size)]
+        condition = sampler.network.place(condition).to(w.dtype).permute(1, 2, 3, 0, 4)
+        if w.device.type != "cpu":
+            condition = F.pad(condition, (0, 0, *self.padding))
+        parts = condition.split([tile.windows for tile in self.tiles], 3)
+        self.condition = [part.contiguous() for part in parts]  # (T, H, W, windows, C) of each tile
         self.codes = torch.zeros(w.positions, batch, dtype=torch.int64, device=w.device)
         self.step = Graph(self._position) if w.device.type == "cuda" else self._position
 
@@ -299,7 +298,7 @@ class Generation:
         for tile, condition in zip(self.tiles, self.condition, strict=True):
             if t > 0 and y == 0:
                 tile.start_slice()
-            tile.start_row(y, condition[:, t, y])
+            tile.start_row(y, condition[t, y])
         for x in range(width):
             self.step(None if self.fixed_shapes else first + x)
         for tile in self.tiles:
@@ -312,5 +311,5 @@ class Generation:
         self.codes.index_copy_(0, self.place.number, codes[None])
         parts = F.pad(codes, self.padding).split(len(logits) // len(self.tiles))
         for tile, part in zip(self.tiles, parts, strict=True):
-            tile.know(part)
+            tile.know(part, known)
         self.place.advance()

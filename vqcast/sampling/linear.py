@@ -1,6 +1,7 @@
 """Matrix products of few rows at the speed of memory, each row's result independent of the others."""
 
 import functools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -8,26 +9,46 @@ from torch import Tensor
 
 
 class Linear:
-    """`x @ weight.T + bias`, the weight laid out for the processor once for each number of rows it meets.
+    """`x @ weight.T + bias`, the weight laid out as the processor reads it fastest.
 
-    On CPU that is oneDNN's blocked layout, which `torch.compile` uses too for weights that stay the same:
-    BLAS would copy the weight into such a layout in every call. weight: (outputs, inputs), float32 or
-    bfloat16. bias: (outputs,) or None.
+    x may come in parts along its inputs: on CPU in float32 these are multiplied where they lie and added up.
+    weight: (outputs, inputs), float32 or bfloat16. bias: (outputs,) or None. parts: the inputs of each part.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None):
-        self.weight, self.bias = weight.contiguous(), bias
-        self._packs = _packs(weight)
+    def __init__(self, weight: Tensor, bias: Tensor | None, parts: Sequence[int] | None = None):
+        self.bias, self.dtype, self.outputs = bias, weight.dtype, len(weight)
+        self.parts = tuple(parts or (weight.shape[1],))
+        self.on_cpu = weight.device.type == "cpu"
+        self._adds_up = self.on_cpu and self.dtype == torch.float32
+        self._packs = self.on_cpu and not self._adds_up and _packs_bfloat16()
         self._packed: dict[int, Tensor] = {}
+        if self._adds_up:  # inputs before outputs, or BLAS copies the weight into that layout in every call
+            self._by_part = [part.t().contiguous() for part in weight.split(self.parts, 1)]
+        else:
+            self._weight = weight.contiguous()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(rows, inputs) to (rows, outputs)."""
+    def __call__(self, *x: Tensor, plus: Tensor | None = None) -> Tensor:
+        """Parts (rows, part) each to (rows, outputs); `plus` (rows, outputs) is added, and no bias then."""
+        if not self._adds_up:
+            product = self._of_whole(x[0] if len(x) == 1 else torch.cat(x, -1), plus is None)
+            return product if plus is None else product.add_(plus)
+        added = self.bias if plus is None else plus
+        first, *others = self._by_part
+        out = x[0] @ first if added is None else torch.addmm(added, x[0], first)
+        for part, weight in zip(x[1:], others, strict=True):
+            out.addmm_(part, weight)
+        return out
+
+    def _of_whole(self, x: Tensor, with_bias: bool) -> Tensor:
+        """The product in one; in bfloat16 a sum of parts would be rounded once for each."""
+        bias = self.bias if with_bias else None
         if not self._packs:
-            return F.linear(x, self.weight, self.bias)
+            return F.linear(x, self._weight, bias)
+        # oneDNN's blocked layout for so many rows, which torch.compile uses too for weights that stay.
         rows = len(x)
         if rows not in self._packed:
-            self._packed[rows] = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed[rows], self.bias, "none", [], "")
+            self._packed[rows] = torch.ops.mkldnn._reorder_linear_weight(self._weight, rows)
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed[rows], bias, "none", [], "")
 
 
 class RowwiseLinear(Linear):
@@ -36,27 +57,33 @@ class RowwiseLinear(Linear):
     `x` has a multiple of `block` rows; it is multiplied as many rows at once as `rows_at_once` allows.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, block: int):
-        super().__init__(weight, bias)
+    def __init__(self, weight: Tensor, bias: Tensor | None, block: int, parts: Sequence[int] | None = None):
+        super().__init__(weight, bias, parts)
         self.block = block
         self._at_once: dict[int, int] = {}
 
-    def __call__(self, x: Tensor) -> Tensor:
-        rows = len(x)
+    def __call__(self, *x: Tensor, plus: Tensor | None = None) -> Tensor:
+        rows = len(x[0])
         if rows not in self._at_once:
             self._at_once[rows] = self._rows_at_once(rows)
         product, at_once = super().__call__, self._at_once[rows]
-        return product(x) if at_once == rows else torch.cat([product(part) for part in x.split(at_once)])
+        if at_once == rows:
+            return product(*x, plus=plus)
+        pluses = [None] * (rows // at_once) if plus is None else plus.split(at_once)
+        parts = zip(*(part.split(at_once) for part in x), strict=True)
+        return torch.cat([product(*some, plus=more) for some, more in zip(parts, pluses, strict=True)])
 
     def _rows_at_once(self, rows: int) -> int:
-        weight = self.weight
-        if weight.device.type != "cpu":
+        if not self.on_cpu:
             return rows
-        return rows_at_once(rows, self.block, *weight.shape, weight.dtype, torch.get_num_threads())
+        threads = torch.get_num_threads()
+        return rows_at_once(rows, self.block, self.outputs, self.parts, self.dtype, threads)
 
 
 @functools.cache
-def rows_at_once(rows: int, block: int, outputs: int, inputs: int, dtype: torch.dtype, threads: int) -> int:
+def rows_at_once(
+    rows: int, block: int, outputs: int, parts: tuple[int, ...], dtype: torch.dtype, threads: int
+) -> int:
     """How many of `rows` rows to multiply at once on CPU, for the same bits as in any other number of rows.
 
     A product's order of summation may depend on the number of rows and on a row's place, and no library
@@ -64,13 +91,17 @@ def rows_at_once(rows: int, block: int, outputs: int, inputs: int, dtype: torch.
     these blocks if they treat their rows alike; else row by row. The terms of every sum cancel each other,
     so that what is compared is rounding alone, which another order changes even in bfloat16.
     """
-    generator = torch.Generator().manual_seed(0)
+    generator, inputs = torch.Generator().manual_seed(0), sum(parts)
     order = torch.randperm(inputs // 2, generator=generator)
     x = torch.randn(rows, inputs // 2, generator=generator)
     weight = torch.randn(outputs, inputs // 2, generator=generator)
     x = F.pad(torch.cat([x, x[:, order]], 1), (0, inputs % 2)).to(dtype)
     weight = F.pad(torch.cat([weight, -weight[:, order]], 1), (0, inputs % 2)).to(dtype)
-    product = Linear(weight, torch.zeros(outputs, dtype=dtype))
+    linear = Linear(weight, torch.zeros(outputs, dtype=dtype), parts)
+
+    def product(x: Tensor) -> Tensor:
+        return linear(*(part.contiguous() for part in x.split(parts, 1)))
+
     blocks = torch.cat([product(part) for part in x.split(block)])
     for shift in range(1, block):
         moved = product(x[:block].roll(shift, 0)).roll(-shift, 0)
@@ -79,8 +110,6 @@ def rows_at_once(rows: int, block: int, outputs: int, inputs: int, dtype: torch.
     return rows if torch.equal(product(x), blocks) else block
 
 
-def _packs(weight: Tensor) -> bool:
-    """Whether oneDNN takes weights of this kind on this processor."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    return weight.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def _packs_bfloat16() -> bool:
+    """Whether oneDNN takes bfloat16 weights on this processor."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

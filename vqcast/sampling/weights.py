@@ -10,8 +10,6 @@ from vqcast.networks.pixelcnn import GatedLayer, PixelCNN
 from vqcast.sampling.linear import RowwiseLinear
 
 TILE_BLOCK = 4  # windows; on CPU a product of four rows is as fast as one of one
-VECTOR = 64  # elements; a multiple of what torch's vectorised loops take at a time, in either precision
-UNSHARED = 32768  # elements; torch shares larger tensors out among threads (at::internal::GRAIN_SIZE)
 
 
 class Norm:
@@ -34,8 +32,10 @@ class Taps:
     def __init__(self, conv: MaskedConv3d):
         self.offsets, self.weight, self.bias = conv.offsets, conv.taps().t(), conv.bias
         self.earlier_offsets = [offset for offset in conv.offsets if offset[0] < 0]
-        split = len(self.earlier_offsets) * conv.weight.shape[1]
+        inputs = conv.weight.shape[1]
+        split = len(self.earlier_offsets) * inputs
         self.on_earlier, self.in_slice = self.weight[:, :split], self.weight[:, split:]
+        self.parts, self.earlier_parts = [inputs] * len(self.offsets), [inputs] * len(self.earlier_offsets)
 
 
 class LayerWeights:
@@ -47,24 +47,28 @@ class LayerWeights:
         self.vertical_offsets, self.horizontal_offsets = vertical.offsets, horizontal.earlier_offsets
         self.vertical_norm = Norm(layer.vertical_norm, dtype)
         of_row = torch.cat([vertical.weight, to_vertical], 1)
-        self.vertical = RowwiseLinear(of_row.to(dtype), vertical.bias.to(dtype), width)
+        parts = [*vertical.parts, to_vertical.shape[1]]
+        self.vertical = RowwiseLinear(of_row.to(dtype), vertical.bias.to(dtype), width, parts)
         gate = layer.vertical_gate
         self.vertical_gate = RowwiseLinear(gate.weight.to(dtype), gate.bias.to(dtype), width)
         of_row = torch.cat([layer.link.weight, horizontal.on_earlier, to_horizontal], 1)
-        self.link = RowwiseLinear(of_row.to(dtype), horizontal.bias.to(dtype), width)
+        parts = [layer.link.in_features, *horizontal.earlier_parts, to_horizontal.shape[1]]
+        self.link = RowwiseLinear(of_row.to(dtype), horizontal.bias.to(dtype), width, parts)
         self.horizontal_norm = Norm(layer.horizontal_norm, dtype)
-        self.horizontal = RowwiseLinear(horizontal.in_slice.to(dtype), None, TILE_BLOCK)
+        in_row, hidden = horizontal.in_slice.to(dtype), layer.horizontal_conv.weight.shape[1]
+        self.horizontal = RowwiseLinear(in_row, None, TILE_BLOCK, [in_row.shape[1] - hidden, hidden])
         gate = layer.horizontal_gate
         self.horizontal_gate = RowwiseLinear(gate.weight.to(dtype), gate.bias.to(dtype), TILE_BLOCK)
 
 
 class AttentionWeights:
-    """Attention with query, key and value in one product; what codes add to key and value is a table."""
+    """Attention: scaled query, key and value as one product; what codes add to key and value as a table."""
 
     def __init__(self, attention: CausalAttention, embedding: Tensor, dtype: torch.dtype):
         of_features, of_codes = attention.key_value.weight.chunk(2, 1)
-        weight = torch.cat([attention.query.weight, of_features])
-        bias = torch.cat([attention.query.bias, attention.key_value.bias])
+        scale = (len(attention.query.bias) // attention.heads) ** -0.5  # of scores, once and for all
+        weight = torch.cat([attention.query.weight * scale, of_features])
+        bias = torch.cat([attention.query.bias * scale, attention.key_value.bias])
         self.norm = Norm(attention.norm, dtype)
         self.query_key_value = RowwiseLinear(weight.to(dtype), bias.to(dtype), TILE_BLOCK)
         self.of_codes = (embedding @ of_codes.t()).to(dtype)  # (K, 2 C)
@@ -85,9 +89,12 @@ class Weights:
         vertical, horizontal = Taps(network.vertical_stem), Taps(network.horizontal_stem)
         self.margins = tuple(-low for low in network.vertical_stem.lows)  # (t, y, x) that taps reach
         self.vertical_offsets, self.horizontal_offsets = vertical.offsets, horizontal.earlier_offsets
-        self.vertical_stem = RowwiseLinear(vertical.weight.to(dtype), vertical.bias.to(dtype), width)
+        self.vertical_stem = RowwiseLinear(
+            vertical.weight.to(dtype), vertical.bias.to(dtype), width, vertical.parts
+        )
         if self.horizontal_offsets:
-            self.stem_on_earlier = RowwiseLinear(horizontal.on_earlier.to(dtype), None, width)
+            on_earlier = horizontal.on_earlier.to(dtype)
+            self.stem_on_earlier = RowwiseLinear(on_earlier, None, width, horizontal.earlier_parts)
         self.stem = RowwiseLinear(horizontal.in_slice.to(dtype), horizontal.bias.to(dtype), TILE_BLOCK)
         self.layers = [LayerWeights(layer, dtype, width) for layer in network.layers]
 
@@ -105,13 +112,3 @@ class Weights:
         self.head_norm = Norm(norm, dtype)
         self.head_first = RowwiseLinear(first.weight.to(dtype), first.bias.to(dtype), TILE_BLOCK)
         self.head_last = RowwiseLinear(last.weight.to(dtype), last.bias.to(dtype), TILE_BLOCK)
-
-    def blocks_at_once(self, rows: int) -> int:
-        """Of how many blocks of `rows` rows the activations may be computed at once on CPU.
-
-        An element is rounded otherwise where vectors do not divide a tensor or its threads' shares, so a
-        block is to be whole vectors, and a tensor is to have too few elements to be shared.
-        """
-        if rows * self.residual % VECTOR:
-            return 1
-        return max(UNSHARED // (rows * max(self.residual, 2 * self.hidden)), 1)
