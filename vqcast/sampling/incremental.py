@@ -142,14 +142,14 @@ class Tile:
         known: how many these are, to attend to them alone; None attends to a masked cache of fixed size.
         """
         w = self.weights
-        links, stem = self._at_place(self.link_row, known), self._at_place(self.stem_row, known)
-        horizontal = w.stem(self.embedded_left).add_(stem)
+        left = w.left(self.normed_left, plus=self._at_place(self.link_row, known))
+        horizontal = w.stem(self.embedded_left).add_(self._at_place(self.stem_row, known))
         all_normed, key_values = [], []
         for index, layer in enumerate(w.layers):
             normed = layer.horizontal_norm(horizontal)
             all_normed.append(normed)
-            left = layer.horizontal(self.normed_left[index], normed, plus=links[index])
-            horizontal = horizontal + glu(layer.horizontal_gate(silu(left)))
+            gated = layer.horizontal_gate(silu(layer.horizontal(normed, plus=left[index])))
+            horizontal = horizontal + glu(gated)
             if index in w.attention:
                 attended, key_value = self._attend(index, len(key_values), horizontal, known)
                 horizontal = horizontal + attended

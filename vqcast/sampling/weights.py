@@ -32,14 +32,17 @@ class Taps:
     def __init__(self, conv: MaskedConv3d):
         self.offsets, self.weight, self.bias = conv.offsets, conv.taps().t(), conv.bias
         self.earlier_offsets = [offset for offset in conv.offsets if offset[0] < 0]
-        inputs = conv.weight.shape[1]
+        self.inputs = inputs = conv.weight.shape[1]
         split = len(self.earlier_offsets) * inputs
         self.on_earlier, self.in_slice = self.weight[:, :split], self.weight[:, split:]
         self.parts, self.earlier_parts = [inputs] * len(self.offsets), [inputs] * len(self.earlier_offsets)
 
 
 class LayerWeights:
-    """A gated layer as two products a position and three a row, conditioning among the latter."""
+    """A gated layer as two products a position and three a row, conditioning among the latter.
+
+    What is left of a position in its row is multiplied for all layers at once (`Weights.left`).
+    """
 
     def __init__(self, layer: GatedLayer, dtype: torch.dtype, width: int):
         vertical, horizontal = Taps(layer.vertical_conv), Taps(layer.horizontal_conv)
@@ -55,8 +58,8 @@ class LayerWeights:
         parts = [layer.link.in_features, *horizontal.earlier_parts, to_horizontal.shape[1]]
         self.link = RowwiseLinear(of_row.to(dtype), horizontal.bias.to(dtype), width, parts)
         self.horizontal_norm = Norm(layer.horizontal_norm, dtype)
-        in_row, hidden = horizontal.in_slice.to(dtype), layer.horizontal_conv.weight.shape[1]
-        self.horizontal = RowwiseLinear(in_row, None, TILE_BLOCK, [in_row.shape[1] - hidden, hidden])
+        self.left, here = horizontal.in_slice.to(dtype).tensor_split([-horizontal.inputs], 1)
+        self.horizontal = RowwiseLinear(here, None, TILE_BLOCK)
         gate = layer.horizontal_gate
         self.horizontal_gate = RowwiseLinear(gate.weight.to(dtype), gate.bias.to(dtype), TILE_BLOCK)
 
@@ -97,6 +100,7 @@ class Weights:
             self.stem_on_earlier = RowwiseLinear(on_earlier, None, width, horizontal.earlier_parts)
         self.stem = RowwiseLinear(horizontal.in_slice.to(dtype), horizontal.bias.to(dtype), TILE_BLOCK)
         self.layers = [LayerWeights(layer, dtype, width) for layer in network.layers]
+        self.left = RowwiseLinear(torch.stack([layer.left for layer in self.layers]), None, TILE_BLOCK)
 
         self.attention = {
             int(index): AttentionWeights(attention, network.embedding.weight, dtype)
