@@ -37,7 +37,7 @@ import yaml
 from benchmarks.random_access import random_access
 from benchmarks.stages import ROOT, make_clips
 from vqcast.encoding import Encoder, decoding_ahead, shards_to_encode
-from vqcast.execution import threads, workers
+from vqcast.execution import prepare_networks, workers
 from vqcast.files import sha256_file
 from vqcast.latents import LEVELS, LatentManifest, footer_sha256, write_codebooks, write_shard
 from vqcast.models import load_vqvae, read_config, save_model
@@ -75,7 +75,7 @@ def rate(batches: Iterable[int]) -> float:
 def rates_of_a_process(folder: Path, barrier: Barrier, rates: Queue) -> None:
     """Put into `rates` what one process of the stage reaches beside the others, a dict a round."""
     settings = load_settings(ROOT / "params.yaml")
-    torch.set_num_threads(threads())
+    prepare_networks()
     sha256, batch_size = read_config(folder / "vqvae", "vqvae")["sha256"], settings.encode.batch_size
     clips = folder / "clips"
     encoder = Encoder(str(folder / "vqvae"), sha256, settings.window, batch_size, clips, folder / "latents")
