@@ -30,6 +30,16 @@ def strip_uri(frames: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
+def heat_uri(values: np.ndarray, highest: float) -> str:
+    """A data URI of maps (T, H, W) in a row: transparent is 0, the full colour `highest`."""
+    alpha = (np.clip(np.concatenate(list(values), axis=1) / highest, 0, 1) * 255).round().astype(np.uint8)
+    picture = np.empty((*alpha.shape, 4), np.uint8)
+    picture[..., :3], picture[..., 3] = PREDICTED, alpha
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def save_filmstrip(path: str | Path, rows: list[np.ndarray], given: int, scale: int = 1) -> None:
     """Write a PNG of filmstrips, one below the other; marks say which frames were given.
 
