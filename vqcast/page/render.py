@@ -74,6 +74,7 @@ def render_page(templates: str | Path, content: Content) -> str:
         sentences=sentences(figures),
         savings={level: saving(prior) for level, prior in figures["priors"].items()},
         systems=SYSTEMS,
+        names={**SYSTEMS, "true": "Truth"},
         groups=groups,
         levels=levels,
         codebook=content.latents.manifest.codes,
@@ -154,12 +155,12 @@ def _likelihood(level: str, content: Content) -> dict:
     if entropy is not None:
         lines.append(Series("Unigram entropy", "s-repeat_last_frame", [x[0], x[-1]], [entropy, entropy]))
     title = f"NLL of the {level} codes, row by row of each predicted slice"
-    highest = float(bits.max()) or 1.0
     return {
         "chart": line_chart(lines, title, "slice of the window", "bits a code"),
-        "map": heat_uri(bits, highest),
+        "map": heat_uri(bits),
         "slices": list(range(first, first + slices)),
-        "highest": highest,
+        "lowest": float(bits.min()),
+        "highest": float(bits.max()),
     }
 
 

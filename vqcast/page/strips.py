@@ -30,9 +30,10 @@ def strip_uri(frames: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def heat_uri(values: np.ndarray, highest: float) -> str:
-    """A data URI of maps (T, H, W) in a row: transparent is 0, the full colour `highest`."""
-    alpha = (np.clip(np.concatenate(list(values), axis=1) / highest, 0, 1) * 255).round().astype(np.uint8)
+def heat_uri(values: np.ndarray) -> str:
+    """A data URI of maps (T, H, W) in a row: the lowest value is transparent, the highest opaque."""
+    row = np.concatenate(list(values), axis=1)
+    alpha = ((row - row.min()) / max(np.ptp(row), 1e-9) * 255).round().astype(np.uint8)
     picture = np.empty((*alpha.shape, 4), np.uint8)
     picture[..., :3], picture[..., 3] = PREDICTED, alpha
     file = io.BytesIO()
