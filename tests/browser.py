@@ -30,7 +30,9 @@ CONTRAST = """() => {
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
-    const [text, paper] = [light(parse(getComputedStyle(element).color)), light(behind(element))];
+    const style = getComputedStyle(element);
+    const ink = element instanceof SVGElement ? style.fill : style.color;
+    const [text, paper] = [light(parse(ink)), light(behind(element))];
     const ratio = (Math.max(text, paper) + 0.05) / (Math.min(text, paper) + 0.05);
     found.push([ratio, element.outerHTML.slice(0, 60)]);
   }
@@ -38,15 +40,19 @@ CONTRAST = """() => {
 }"""
 
 
+def executable() -> str | None:
+    """The Chromium to start; None: the one that playwright installed."""
+    return os.environ.get("VQCAST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     """VQCAST_CHROMIUM names its program; else one on the PATH, or the one that playwright installed."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = os.environ.get("VQCAST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     with api.sync_playwright() as playwright:
         try:
             # Without a sandbox, which root and containers cannot have: it sees this project's pages alone.
-            chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            chromium = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
         except api.Error as error:
             pytest.skip(f"no Chromium can be started: {error.message.splitlines()[0]}")
         yield chromium

@@ -17,5 +17,8 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.attributes += [(name, value or "") for name, value in attrs]
 
+    def handle_endtag(self, tag):
+        self.text += " " if tag in ("td", "th") else ""
+
     def handle_data(self, data):
         self.text += data

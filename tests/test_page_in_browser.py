@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read_and_pauses(
     assert names[:2] == ("#predictions", "#systems") and "pause" in names
     assert "https://example.org/video" in names and names[-1] == "Videos by source"
     later = tops[names.index("pause") :]
-    assert all(below >= above - 1 for above, below in zip(later, later[1:], strict=False))
+    assert all(below >= above - 1 for above, below in pairwise(later))
 
 
 def test_nothing_moves_unasked_for_those_who_want_less_motion(browser, page_file):  # noqa: F811

@@ -162,7 +162,7 @@ def test_lineage_names_the_models_by_their_bytes_and_counts_what_they_were_train
         "evaluate.json",
     ):
         assert re.search(f"{re.escape(path)} (0|–) {sha256_file(path)}", said), path
-    assert "Trained on 1 videos (1 clips), judged on 3 others (3 clips)" in said
+    assert "Trained on 1 video (1 clip), judged on 3 videos (3 clips)" in said
     assert "python pipeline.py audit model models/top" in said
     assert f"{HOSTILE_LICENCE} 0 1" in said and "example.org 0 1" in said
 
