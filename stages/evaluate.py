@@ -12,9 +12,9 @@ from vqcast.files import appearing, clear_scratch, open_scratch, publish_directo
 from vqcast.latents import LatentManifest
 from vqcast.metrics.comparison import FeatureFolder, table_2
 from vqcast.metrics.features import open_features
-from vqcast.metrics.scores import Scoring, score_windows, scores_by_system, sizes_of
+from vqcast.metrics.scores import SUMS, Scoring, score_windows, scores_by_system, sizes_of
 from vqcast.metrics.summary import Evaluation, protocol, rounded
-from vqcast.metrics.table import write_table
+from vqcast.metrics.table import write_positions, write_table
 from vqcast.models import check_same_vqvae
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--features", required=True, help="folder of I3D features to write")
     parser.add_argument("--out", required=True, help="JSON file of figures to write")
     parser.add_argument("--windows", required=True, help="table to write: a row a window, its scores")
+    parser.add_argument("--positions", required=True, help="table to write: a row a position, its codes' NLL")
     arguments = parser.parse_args()
     settings = load_settings()
 
@@ -88,6 +89,10 @@ def main() -> None:
 
     publish_directory(folder, arguments.features)
     write_table(arguments.windows, windows.refs, scores, moving)
+    grids = windows.latents.manifest.grids
+    by_position = {level: scored[f"{SUMS}/{level}.nll_bits"] / len(windows) for level in nll_bits}
+    prefix = {level: getattr(grids, f"prefix_{level}") for level in nll_bits}
+    write_positions(arguments.positions, by_position, prefix)
     with appearing(arguments.out) as partial:
         partial.write_text(json.dumps(rounded(figures), indent=1, sort_keys=True) + "\n")
     clear_scratch("evaluate")

@@ -5,14 +5,19 @@ import json
 from pathlib import Path
 
 from vqcast.errors import VqcastError
-from vqcast.files import appearing
+from vqcast.files import appearing, clear_scratch, open_scratch
 from vqcast.latents import Latents
 from vqcast.metrics.scores import ValidationWindows
-from vqcast.models import load_vqvae
-from vqcast.page.gallery import pick_windows, pictures
-from vqcast.page.render import render_page
+from vqcast.metrics.table import read_positions, read_windows
+from vqcast.models import check_same_vqvae, load_vqvae
+from vqcast.page.credits import credits_of, may_be_shown
+from vqcast.page.gallery import pick_typical, pick_windows, rule
+from vqcast.page.pictures import draw_predictions, pictures
+from vqcast.page.provenance import provenance
+from vqcast.page.render import Content, Entry, render_page
 from vqcast.page.strips import save_filmstrip
 from vqcast.sampling.store import Samples
+from vqcast.sampling.windows import Sampling
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.video.windows import Clips
@@ -20,36 +25,83 @@ from vqcast.video.windows import Clips
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
-    parser.add_argument("--template", required=True, help="the page's template")
+    parser.add_argument("--templates", required=True, help="folder of the page's templates")
     parser.add_argument("--evaluate", required=True, help="JSON file of figures")
     parser.add_argument("--windows", required=True, help="table of the scored windows")
+    parser.add_argument("--positions", required=True, help="table of the priors' NLL by position")
     parser.add_argument("--curves", required=True, help="folder of learning curves")
     parser.add_argument("--clips", required=True, help="folder of clip shards")
     parser.add_argument("--manifest", required=True, help="table of the clips")
     parser.add_argument("--latents", required=True, help="folder of latent shards")
     parser.add_argument("--vqvae", required=True, help="model folder of the VQ-VAE")
+    parser.add_argument("--top-prior", required=True, help="model folder of the top prior")
+    parser.add_argument("--bottom-prior", required=True, help="model folder of the bottom prior")
     parser.add_argument("--samples", required=True, help="folder of samples")
     parser.add_argument("--out", required=True, help="HTML file to write")
     parser.add_argument("--picture", help="also write the typical window's filmstrip as a PNG to this path")
     arguments = parser.parse_args()
     settings = load_settings()
+    shown, licences = settings.report, settings.report.licences
 
+    models = (arguments.vqvae, arguments.top_prior, arguments.bottom_prior)
+    latents = Latents(arguments.latents, "val")
+    check_same_vqvae(latents.manifest, *models)
     windows = ValidationWindows(
         Clips(arguments.clips, arguments.manifest),
-        Latents(arguments.latents, "val"),
+        latents,
         load_vqvae(arguments.vqvae),
         Samples(arguments.samples),
         settings.window,
     )
     figures = read_figures(arguments.evaluate)
-    shown, rule = pick_windows(arguments.windows, settings.report.filmstrips)
-    page = render_page(arguments.template, figures, arguments.curves, windows, shown, rule)
+    rows = read_windows(arguments.windows)
+    if [row["window"] for row in rows] != windows.samples.windows:
+        raise VqcastError(f"{arguments.windows} is of other windows than the samples; run evaluate again")
+    credits = credits_of(windows.clips, windows.refs)
+    allowed = [may_be_shown(credit["licence"], licences) for credit in credits]
+    choice = pick_windows(rows, [credit["video"] for credit in credits], allowed, shown.windows)
+
+    tables = [arguments.windows, f"{arguments.latents}/manifest.json"]
+    configs = [f"{folder}/config.json" for folder in models]
+    scratch = open_scratch("report", [settings.sample, shown], [*tables, *configs])
+    sampling = Sampling(arguments.latents, *models, settings.sample)
+    numbers = [one.number for one in choice.shown]
+    drawn = draw_predictions(windows, numbers, shown.predictions, sampling, scratch)
+    gallery = [
+        Entry(one, windows.refs[one.number].id, pictures(windows, one.number, videos), credits[one.number])
+        for one, videos in zip(choice.shown, drawn, strict=True)
+    ]
+    content = Content(
+        figures,
+        arguments.curves,
+        latents,
+        read_positions(arguments.positions),
+        settings.window,
+        rule(choice, licences),
+        gallery,
+        min(windows.samples.samples_per_window, shown.predictions),
+        provenance(
+            arguments.manifest,
+            arguments.latents,
+            arguments.samples,
+            arguments.evaluate,
+            dict(zip(("vqvae", "top_prior", "bottom_prior"), models, strict=True)),
+            {
+                "train_vqvae": settings.train_vqvae.seed,
+                "train_top_prior": settings.train_top_prior.seed,
+                "train_bottom_prior": settings.train_bottom_prior.seed,
+                "sample": settings.sample.seed,
+            },
+        ),
+    )
     with appearing(arguments.out) as partial:
-        partial.write_text(page)
+        partial.write_text(render_page(arguments.templates, content))
     if arguments.picture:
-        (typical,), _ = pick_windows(arguments.windows, 1)
-        frames = pictures(windows, typical.number)
-        save_filmstrip(arguments.picture, [frames.predicted, frames.true], settings.window.given)
+        typical = pick_typical(rows)
+        (predictions,) = draw_predictions(windows, [typical], 1, sampling, scratch)
+        frames = pictures(windows, typical, predictions)
+        save_filmstrip(arguments.picture, [frames.predicted[0], frames.true], settings.window.given)
+    clear_scratch("report")
 
 
 def read_figures(path: str | Path) -> dict:

@@ -45,6 +45,14 @@ def edge_videos() -> Path:
     return _folder("VQCAST_EDGE", "odd videos")
 
 
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory) -> Path:
+    """A folder in which everything up to evaluate has run, on test patterns and with untrained networks."""
+    from tests.evaluated import make_evaluated
+
+    return make_evaluated(tmp_path_factory.mktemp("evaluated"))
+
+
 @pytest.fixture
 def mirror():
     """A mirror of Kinetics, on a site of its own."""

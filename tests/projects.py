@@ -37,7 +37,7 @@ SMALL = {
     "bottom_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
     "train_bottom_prior": {"steps": 3, "batch_size": 2, "validate_every": 3, "warmup_steps": 1},
     "evaluate": {"resolution": 32, "batch_size": 2},
-    "report": {"filmstrips": 2},
+    "report": {"windows": 1, "predictions": 2},
 }
 COPIED = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore", "dvc.yaml")
 SKELETON = ("data", "models", "reports")  # their .gitignore and README files

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.frechet import frechet_distance, gaussian
 from vqcast.metrics.arrays import ArrayFile, write_array
 from vqcast.metrics.comparison import (
     FeatureFolder,
@@ -14,7 +15,7 @@ from vqcast.metrics.comparison import (
     score,
     table_2,
 )
-from vqcast.metrics.frechet import distance, frechet_distance, gaussian
+from vqcast.metrics.frechet import distance
 from vqcast.video.windows import WindowRef
 
 

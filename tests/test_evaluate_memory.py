@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.test_evaluate_and_report import CLIPS, EVALUATE, ROOT, save_untrained_models, write_params
+from tests.evaluated import CLIPS, EVALUATE, ROOT, save_untrained_models, write_params
 from tests.videos import Workspace, from_folder, make_video
 from vqcast.sampling.store import write_samples
 from vqcast.settings import load_settings

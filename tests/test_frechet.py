@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
+from tests.frechet import frechet_distance
 from vqcast.errors import VqcastError
-from vqcast.metrics.frechet import frechet_distance
 
 
 def gaussian_sample(count: int, mean: np.ndarray, covariance: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.frechet import frechet_distance
 from tests.i3d_files import array_of, pytorch_conversion, random_network, write_checkpoint
 from tests.site import Reply, running
 from vqcast.errors import VqcastError
 from vqcast.metrics.crc32c import crc32c, masked
 from vqcast.metrics.features import Features, open_features
-from vqcast.metrics.frechet import frechet_distance
 from vqcast.metrics.rgb_scratch import BYTES, TENSORS
 from vqcast.metrics.settings import Evaluate
 from vqcast.metrics.weights import git_blob_sha1, published_i3d, read_weights

@@ -1,16 +1,22 @@
 """The parts of the page: what it says, what it picks, what its charts draw."""
 
+import base64
+import io
 import math
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
-from vqcast.metrics.table import SCHEMA
+from tests.conftest import ROOT
+from vqcast.metrics.table import read_positions, write_positions
 from vqcast.page.charts import Axis, Series, frequency_chart, line_chart
-from vqcast.page.gallery import pick_windows
+from vqcast.page.credits import may_be_shown, web_address
+from vqcast.page.gallery import pick_typical, pick_windows, rule
+from vqcast.page.strips import heat_uri
 from vqcast.page.verdict import headline, sentences
+from vqcast.settings import load_settings
 
 
 def group(model: float, frozen: float, windows: int = 10, frechet: float | None = 6.0) -> dict:
@@ -55,8 +61,9 @@ def test_a_codebook_of_which_one_code_is_used_leaves_nothing_to_save():
     assert "the top prior 0%" in " ".join(sentences(figures))
 
 
-def scored(path, moving: list[bool], psnr: list[float]):
-    rows = [
+def scored(moving: list[bool], psnr: list[float]) -> list[dict]:
+    """Rows of the table of windows."""
+    return [
         {
             "window": f"clip@{number:05d}",
             "moving": moves,
@@ -66,27 +73,126 @@ def scored(path, moving: list[bool], psnr: list[float]):
         }
         for number, (moves, score) in enumerate(zip(moving, psnr, strict=True))
     ]
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
-    return path
 
 
-def test_windows_are_spread_from_the_best_to_the_worst_of_those_that_move(tmp_path):
-    table = scored(tmp_path / "t.parquet", [False, *[True] * 9], [50.0, *range(20, 29)])
-    shown, rule = pick_windows(table, 3)
-    assert [one.number for one in shown] == [9, 5, 1]
-    assert [one.rank for one in shown] == ["Best", "Better than 50%", "Worst"]
-    assert rule.startswith("The 9 moving windows")
+def pick(rows: list[dict], each: int, videos: str | None = None, allowed: list[bool] | None = None) -> list:
+    """(kind, rank, number) of the windows that are shown; by default each is of a video of its own."""
+    names = list(videos or map(str, range(len(rows))))
+    choice = pick_windows(rows, names, allowed or [True] * len(rows), each)
+    return [(one.kind, one.rank, one.number) for one in choice.shown]
 
 
-def test_all_windows_are_ranked_where_none_moves(tmp_path):
-    shown, rule = pick_windows(scored(tmp_path / "t.parquet", [False] * 2, [20.0, 22.0]), 5)
-    assert [one.number for one in shown] == [1, 0]
-    assert "validation windows" in rule
+def test_best_typical_and_worst_of_the_windows_that_move_are_shown():
+    rows = scored([False, *[True] * 9], [50.0, *range(20, 29)])
+    assert pick(rows, 1) == [("Best", 1, 9), ("Typical", 5, 5), ("Worst", 9, 1)]
+    assert pick(rows, 2) == [
+        ("Best", 1, 9),
+        ("Best", 2, 8),
+        ("Typical", 4, 6),
+        ("Typical", 5, 5),
+        ("Worst", 8, 2),
+        ("Worst", 9, 1),
+    ]
 
 
-def test_one_window_asked_for_is_the_typical_one(tmp_path):
-    table = scored(tmp_path / "t.parquet", [True] * 5, [20.0, 24.0, 21.0, 23.0, 22.0])
-    assert [one.number for one in pick_windows(table, 1)[0]] == [4]
+def test_all_windows_are_ranked_where_none_moves():
+    assert pick(scored([False] * 3, [20.0, 22.0, 21.0]), 1) == [
+        ("Best", 1, 1),
+        ("Typical", 2, 2),
+        ("Worst", 3, 0),
+    ]
+
+
+def test_no_video_is_shown_twice():
+    rows = scored([True] * 6, [26.0, 25.0, 24.0, 23.0, 22.0, 21.0])
+    assert pick(rows, 1, videos="aaabbb") == [("Best", 1, 0), ("Worst", 6, 5)]
+    assert pick(rows, 2, videos="aabbcc") == [("Best", 1, 0), ("Typical", 3, 2), ("Worst", 6, 5)]
+    assert pick(rows, 9, videos="aaaaaa") == [("Best", 1, 0)]
+
+
+def test_windows_that_may_not_be_shown_are_not_ranked():
+    rows = scored([True] * 4, [26.0, 25.0, 24.0, 23.0])
+    allowed = [False, True, True, False]
+    assert pick(rows, 1, allowed=allowed) == [("Best", 1, 1), ("Worst", 2, 2)]
+    choice = pick_windows(rows, "abcd", allowed, 1)
+    assert (choice.ranked, choice.withheld, choice.windows) == (2, 2, 4)
+    said = " ".join(rule(choice, ["CC0", "CC-BY"]))
+    assert "The 2 windows that move and that may be shown" in said
+    assert "2 of all 4 validation windows may not be shown" in said and "(CC0, CC-BY)" in said
+    assert pick(rows, 1, allowed=[False] * 4) == []
+
+
+def test_typical_window_is_the_median_of_those_that_move():
+    assert pick_typical(scored([True] * 5, [20.0, 24.0, 21.0, 23.0, 22.0])) == 4
+    assert pick_typical(scored([False, True], [20.0, 24.0])) == 1
+
+
+OPEN = load_settings(ROOT / "params.yaml").report.licences
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "CC0-1.0",
+        "cc0",
+        "Public domain",
+        "CC BY 4.0",
+        "CC-BY-2.0",
+        "cc_by_3.0",
+        "CC-BY-SA-4.0",
+        "CC BY-SA 3.0 DE",
+        "Creative Commons Attribution license (reuse allowed)",
+    ],
+)
+def test_open_licence_is_known_in_its_usual_spellings(licence):
+    assert may_be_shown(licence, OPEN)
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        None,
+        "",
+        "CC-BY-NC-4.0",
+        "CC BY-ND 4.0",
+        "CC-BY-NC-SA 2.0",
+        "YouTube standard licence",
+        "MIT (repo; clips collected from YouTube)",
+        "not CC-BY",
+        "CC-BYE",
+        "All rights reserved",
+    ],
+)
+def test_unknown_or_other_licence_is_not_taken_for_an_open_one(licence):
+    assert not may_be_shown(licence, OPEN)
+    assert not may_be_shown(licence, [])
+
+
+def test_licence_of_ones_own_is_named_whole():
+    assert may_be_shown("MIT (self-recorded)", ["MIT (self-recorded)"])
+    assert not may_be_shown("MIT (self-recorded)", ["MIT"])
+    assert may_be_shown("MIT", ["mit"])
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://[/", "data:text/html,x", "//host", "", None])
+def test_page_links_to_no_address_but_those_of_the_web(url):
+    assert web_address(url) is None
+    assert web_address("https://example.org/a") == "https://example.org/a"
+
+
+def test_map_of_a_prior_that_needs_as_much_everywhere_is_drawn():
+    encoded = heat_uri(np.ones((2, 3, 3))).removeprefix("data:image/png;base64,")
+    assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (6, 3)
+
+
+def test_positions_are_read_as_they_were_written(tmp_path):
+    bits = {"top": np.arange(12.0).reshape(3, 2, 2), "bottom": np.ones((1, 4, 4))}
+    write_positions(tmp_path / "p.parquet", bits, {"top": 1, "bottom": 2})
+    found = read_positions(tmp_path / "p.parquet")
+    assert found.keys() == bits.keys()
+    for level in bits:
+        np.testing.assert_array_equal(found[level], bits[level])
+    assert pq.read_table(tmp_path / "p.parquet")["slice"].to_pylist()[:5] == [1, 1, 1, 1, 2]
 
 
 def test_a_chart_places_values_between_its_axes():

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image, ImageSequence
 
 from tests.conftest import ROOT
-from tests.test_evaluate_and_report import SMALL
+from tests.evaluated import SMALL
 from tests.videos import make_brightening_video, make_video
 from vqcast.errors import VqcastError
 from vqcast.models import save_model, save_prior

@@ -2,14 +2,12 @@
 
 import re
 import signal
-from contextlib import contextmanager
 
 import pytest
 
-from tests.browser import browser  # noqa: F401 a fixture
+from tests.browser import CONTRAST, PHONE, browser, opened  # noqa: F401 one is a fixture
 from tests.studies import HOSTILE, RateServer, make_project
 
-PHONE = {"width": 360, "height": 640}
 FAST = ("--fps", "60")
 ENABLED = "button#answer-left:not([disabled])"
 
@@ -24,20 +22,6 @@ def server(project, tmp_path):
     options = (*FAST, "--raters", "3", "--judgements", "2", "--answers", str(tmp_path / "answers"))
     with RateServer(project, *options) as server:
         yield server
-
-
-@contextmanager
-def opened(browser, server, **options):  # noqa: F811
-    """A page of a person of their own; what goes wrong in it, and what it asks for, is noted."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.faults, page.requested = [], []
-    page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("request", lambda request: page.requested.append(request.url))
-    yield page
-    context.close()
 
 
 def enter(page, server, rater):
@@ -88,7 +72,7 @@ def answers(server, rater):
 
 def test_twenty_judgements_survive_a_server_that_is_killed_half_way(browser, server):  # noqa: F811
     rater = server.codes[0]
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         enter(page, server, rater)
         for number in range(20):
             if number == 10:
@@ -109,7 +93,7 @@ def test_twenty_judgements_survive_a_server_that_is_killed_half_way(browser, ser
 
 
 def test_page_asks_for_nothing_from_elsewhere_and_complains_of_nothing(browser, server):  # noqa: F811
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         enter(page, server, server.codes[0])
         judge(page, by_key("ArrowLeft"))
         page.wait_for_selector(ENABLED)
@@ -124,7 +108,7 @@ def test_both_videos_play_in_step_and_say_what_is_given(browser, server):  # noq
       const canvas = document.getElementById(side);
       return [...canvas.getContext("2d").getImageData(8, 8, 1, 1).data].slice(0, 3).join();
     })"""
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         enter(page, server, server.codes[0])
         page.evaluate(
             f"""() => {{
@@ -149,7 +133,7 @@ def test_both_videos_play_in_step_and_say_what_is_given(browser, server):  # noq
 
 def test_pause_holds_both_videos_and_lets_them_go_on(browser, server):  # noqa: F811
     look = "() => document.getElementById('left').toDataURL() + document.getElementById('right').toDataURL()"
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         enter(page, server, server.codes[0])
         page.wait_for_selector(ENABLED)
         page.keyboard.press("p")
@@ -164,7 +148,7 @@ def test_pause_holds_both_videos_and_lets_them_go_on(browser, server):  # noqa: 
 
 def test_two_raters_at_once_are_kept_apart(browser, server):  # noqa: F811
     one, other, _ = server.codes
-    with opened(browser, server) as first, opened(browser, server) as second:
+    with opened(browser) as first, opened(browser) as second:
         enter(first, server, one)
         enter(second, server, other)
         for number in range(6):
@@ -182,7 +166,7 @@ def test_two_raters_at_once_are_kept_apart(browser, server):  # noqa: F811
 
 def test_held_or_early_key_is_no_judgement(browser, server):  # noqa: F811
     rater = server.codes[0]
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         page.route("**/picture/**", lambda route: route.abort())
         enter(page, server, rater)
         page.get_by_text("The videos cannot be loaded").wait_for()
@@ -198,7 +182,7 @@ def test_held_or_early_key_is_no_judgement(browser, server):  # noqa: F811
 
 
 def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read(browser, server):  # noqa: F811
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         page.goto(server.url)
         focused = "() => document.activeElement.id || document.activeElement.name"
         assert page.evaluate(focused) == "rater"
@@ -217,37 +201,10 @@ def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read(browser, se
     assert answers(server, server.codes[0]) == ["right"]
 
 
-CONTRAST = """() => {
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = (rgb) => {
-    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    const [r, g, b] = rgb.slice(0, 3).map((v) => linear(v / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const found = [];
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
-    const [text, paper] = [light(parse(getComputedStyle(element).color)), light(behind(element))];
-    const ratio = (Math.max(text, paper) + 0.05) / (Math.min(text, paper) + 0.05);
-    found.push([ratio, element.outerHTML.slice(0, 60)]);
-  }
-  return found;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_readable_on_a_phone_in_light_and_dark(browser, server, scheme):  # noqa: F811
     papers = set()
-    with opened(browser, server, viewport=PHONE, color_scheme=scheme) as page:
+    with opened(browser, viewport=PHONE, color_scheme=scheme) as page:
 
         def check():
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -273,7 +230,7 @@ def test_pages_are_readable_on_a_phone_in_light_and_dark(browser, server, scheme
 
 
 def test_script_in_a_label_does_not_run(browser, server):  # noqa: F811
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         enter(page, server, server.codes[0])
         for _ in range(4):
             judge(page, by_key("ArrowDown"))
@@ -287,7 +244,7 @@ def test_script_in_a_label_does_not_run(browser, server):  # noqa: F811
 
 
 def test_wrong_code_is_told_and_the_right_one_may_be_written_large(browser, server):  # noqa: F811
-    with opened(browser, server) as page:
+    with opened(browser) as page:
         enter(page, server, "nobody")
         assert "There is no rater with the code “nobody”" in page.get_by_role("alert").inner_text()
         page.get_by_label("Your code").fill(f" {server.codes[0].upper()} ")
@@ -297,7 +254,7 @@ def test_wrong_code_is_told_and_the_right_one_may_be_written_large(browser, serv
 
 def test_rater_who_is_done_is_told_so(browser, project, tmp_path):  # noqa: F811
     options = (*FAST, "--videos", "2", "--raters", "1", "--judgements", "1", "--answers", str(tmp_path / "a"))
-    with RateServer(project, *options) as server, opened(browser, server) as page:
+    with RateServer(project, *options) as server, opened(browser) as page:
         enter(page, server, server.codes[0])
         judge(page, by_key("ArrowLeft"))
         judge(page, by_mouse("right"))

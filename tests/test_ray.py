@@ -42,6 +42,7 @@ COMMANDS = {
         *("--clips", "data/clips", "--manifest", "data/clips.parquet", *MODELS, "--samples", "data/samples"),
         *("--systems", "data/systems", "--features", "data/features"),
         *("--out", "reports/evaluate.json", "--windows", "reports/windows.parquet"),
+        *("--positions", "reports/positions.parquet"),
     ],
 }
 OUTS = {

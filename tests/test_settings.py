@@ -139,7 +139,8 @@ def test_wrong_type_is_said_with_key_and_value(tmp_path, key, value, said):
         ("sample.top_p", 0.0),
         ("sample.precision", "float16"),
         ("evaluate.frames", "some"),
-        ("report.filmstrips", 0),
+        ("report.windows", 0),
+        ("report.predictions", 0),
     ],
 )
 def test_value_out_of_range_is_said_with_its_section_and_key(tmp_path, key, value):

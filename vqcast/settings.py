@@ -307,10 +307,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Report:
-    filmstrips: int  # windows shown
+    windows: int  # shown of each kind: the best predicted, the typical and the worst
+    predictions: int  # of each window shown; the first are those that were scored
+    licences: tuple[str, ...]  # whose clips may be shown; a name stands for all of its versions
 
     def __post_init__(self):
-        positive(self, "filmstrips")
+        positive(self, "windows", "predictions")
 
 
 @dataclass(frozen=True)

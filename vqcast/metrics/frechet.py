@@ -3,8 +3,6 @@
 Shapes: N and M features of dimension D.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from vqcast.errors import VqcastError
@@ -42,22 +40,10 @@ class Gaussian:
         self.count = total
 
 
-def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N, D) and (M, D), as `distance` says."""
-    return distance(gaussian([first]), gaussian([second]))
-
-
-def gaussian(pieces: Iterable[np.ndarray]) -> Gaussian:
-    """The Gaussian of features that come in pieces (n, D), of which there is at least one."""
-    result = None
-    for piece in pieces:
-        result = result or Gaussian(piece.shape[1])
-        result.add(piece)
-    return result
-
-
 def distance(first: Gaussian, second: Gaussian) -> float:
-    """Frechet distance in float64, covariances over N - 1; never negative; N and M may be less than D.
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) in float64, covariances over N - 1.
+
+    Never negative; N and M may be less than D.
 
     With C = R'R, the trace of (C1 C2)^(1/2) is the sum of the singular values of R1 R2'. No square root of an
     indefinite matrix is taken, so identical sets give 0 to rounding.

@@ -18,7 +18,7 @@ from vqcast.errors import VqcastError
 from vqcast.execution import device, run_units
 from vqcast.files import appearing
 from vqcast.latents import Latents
-from vqcast.likelihood import validation_nll_bits
+from vqcast.likelihood import nll_bits_by_position
 from vqcast.metrics.arrays import write_array
 from vqcast.metrics.features import open_features, shrunk
 from vqcast.metrics.image import psnr, squared_error, ssim
@@ -35,6 +35,7 @@ from vqcast.video.windows import Clips
 SYSTEMS = ("reconstruction", "model", "repeat_last_frame")
 
 FEATURES = "features"  # features/<size>/<system>: what a system's are called at that size
+SUMS = "sums"  # sums/<name>: what is added up over the windows of a file, and then over the files
 
 MakeFeatures = Callable[[np.ndarray], np.ndarray]  # videos uint8 (B, T, H, W, 3) -> (B, D)
 Videos = dict[str, np.ndarray]
@@ -157,8 +158,9 @@ class Batch:
 def score_windows(scoring: Scoring, windows: int, scratch: Path) -> tuple[dict[str, np.ndarray], Path]:
     """Scores of all `windows` predicted windows, and the folder in `scratch` that then holds the features.
 
-    The scores are named as by `image_scores` and `<level>.nll_bits`; features lie in <size>/<system>.npy,
-    (N, S, D). Batches already in `scratch` are not scored again.
+    The scores are named as by `image_scores` and `<level>.nll_bits`; `sums/<level>.nll_bits` (T, H, W) are
+    those of each position, summed over the windows. Features lie in <size>/<system>.npy, (N, S, D). Batches
+    already in `scratch` are not scored again.
     """
     batches = batches_of(windows, scoring.evaluate, scratch)
     for _ in run_units(partial(_score, scoring), batches, "evaluate", networks=True):
@@ -173,8 +175,13 @@ def score_windows(scoring: Scoring, windows: int, scratch: Path) -> tuple[dict[s
             path = folder / f"{name.removeprefix(f'{FEATURES}/')}.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_array(path, sum(len(part) for part in _parts(files, name)), _parts(files, name))
-    scores = [name for name in names if not name.startswith(f"{FEATURES}/")]
-    return {name: np.concatenate(list(_parts(files, name))) for name in scores}, folder
+    scores = {}
+    for name in names:
+        if name.startswith(f"{SUMS}/"):
+            scores[name] = sum(part[0] for part in _parts(files, name))
+        elif not name.startswith(f"{FEATURES}/"):
+            scores[name] = np.concatenate(list(_parts(files, name)))
+    return scores, folder
 
 
 def _parts(files: list[Path], name: str) -> Iterator[np.ndarray]:
@@ -220,7 +227,9 @@ def _score(scoring: Scoring, batch: Batch) -> None:
         scores |= {f"{FEATURES}/{size}/{name}": part for name, part in parts.items()}
     some = Subset(windows.latents, windows.rows[batch.numbers.start : batch.numbers.stop])
     for level, prior in priors.items():
-        scores[f"{level}.nll_bits"] = validation_nll_bits(prior, some, len(batch))
+        bits = nll_bits_by_position(prior, some)
+        scores[f"{level}.nll_bits"] = bits.mean(axis=(1, 2, 3))
+        scores[f"{SUMS}/{level}.nll_bits"] = bits.sum(axis=0, keepdims=True)
     with appearing(batch.file) as path, open(path, "wb") as file:
         np.savez(file, **scores)
 

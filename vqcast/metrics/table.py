@@ -1,11 +1,13 @@
-"""The table of scored windows, a row a validation window, from which the page picks what it shows."""
+"""The tables that the page shows: scored windows, a row each, and what a prior's codes take by position."""
 
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vqcast.errors import VqcastError
 from vqcast.files import appearing
 from vqcast.metrics.scores import Scores
 from vqcast.video.windows import WindowRef
@@ -34,3 +36,54 @@ def write_table(
     }
     with appearing(path) as partial:
         pq.write_table(pa.table(columns, schema=SCHEMA), partial)
+
+
+POSITIONS = pa.schema(
+    [
+        ("level", pa.string()),  # top | bottom
+        ("slice", pa.int32()),  # of the window's codes
+        ("y", pa.int32()),
+        ("x", pa.int32()),
+        ("nll_bits", pa.float32()),  # mean over the windows
+    ]
+)
+
+
+def write_positions(path: str | Path, nll_bits: dict[str, np.ndarray], prefix: dict[str, int]) -> None:
+    """Write one row a predicted position, in the order of generation.
+
+    nll_bits: (T, H, W) by level, over the predicted slices. prefix: by level, how many slices precede them.
+    """
+    tables = []
+    for level, bits in nll_bits.items():
+        slices, y, x = (axis.ravel() for axis in np.indices(bits.shape))
+        # Rounded, for the last bits of a float depend on the number of threads.
+        columns = [[level] * bits.size, slices + prefix[level], y, x, bits.ravel().round(4)]
+        tables.append(pa.table(dict(zip(POSITIONS.names, columns, strict=True)), schema=POSITIONS))
+    with appearing(path) as partial:
+        pq.write_table(pa.concat_tables(tables), partial)
+
+
+def read_positions(path: str | Path) -> dict[str, np.ndarray]:
+    """What `write_positions` was given: bits (T, H, W) by level; raises VqcastError."""
+    rows = _read(path, POSITIONS)
+    found = {}
+    for level in rows["level"].unique().to_pylist():
+        its = rows.filter(pc.field("level") == level)
+        slices, y, x = (its[name].to_numpy() for name in ("slice", "y", "x"))
+        bits = np.empty((slices.max() - slices.min() + 1, y.max() + 1, x.max() + 1))
+        bits[slices - slices.min(), y, x] = its["nll_bits"].to_numpy()
+        found[level] = bits
+    return found
+
+
+def read_windows(path: str | Path) -> list[dict]:
+    """The rows that `write_table` wrote; raises VqcastError."""
+    return _read(path, SCHEMA).to_pylist()
+
+
+def _read(path: str | Path, schema: pa.Schema) -> pa.Table:
+    try:
+        return pq.read_table(path, schema=schema, partitioning=None)
+    except (OSError, pa.ArrowInvalid):
+        raise VqcastError(f"{path} is missing or damaged; run the evaluate stage again") from None

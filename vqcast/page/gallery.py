@@ -1,77 +1,98 @@
-"""Which windows the page shows, by a stated rule, and their pictures."""
+"""Which windows the page shows, by a stated rule: nobody picks them."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from vqcast.errors import VqcastError
-from vqcast.metrics.scores import ValidationWindows
-
-SAMPLE = 0  # the sample of each window that is shown and ranked
+SAMPLE = 0  # the sample of each window by which it is ranked
+KINDS = ("Best", "Typical", "Worst")
 
 
 @dataclass(frozen=True)
 class Shown:
     """One window of the gallery."""
 
-    rank: str  # its place among the windows it was picked from, in words
-    number: int  # of the validation windows
+    kind: str  # one of KINDS
+    rank: int  # from 1, the best predicted
+    number: int  # of the predicted validation windows
     psnr: dict[str, float]  # by system, dB
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Frames of a window, each uint8 (T, H, W, 3)."""
+class Choice:
+    """The windows that are shown, and out of which."""
 
-    predicted: np.ndarray  # the given frames, then the model's
-    true: np.ndarray
-    reconstructed: np.ndarray  # of its own codes
+    shown: list[Shown]
+    ranked: int  # windows out of which they were taken
+    moving: bool  # whether those are the windows that move
+    withheld: int  # windows whose licence does not allow it
+    windows: int  # all predicted validation windows
 
 
-def pick_windows(table: str | Path, count: int) -> tuple[list[Shown], str]:
-    """`count` windows spread evenly from the best predicted to the worst, and the rule in words.
+def pick_windows(rows: list[dict], videos: Sequence[str], allowed: Sequence[bool], each: int) -> Choice:
+    """`each` windows of every kind: the best, the typical (around the median) and the worst predicted.
 
-    They are ranked by the PSNR of sample 0 among the windows that move, or among all if none does.
+    They are ranked by the PSNR of sample 0 among the windows that move, or among all if none does, as far as
+    they may be shown; no video is shown twice. rows: the table of scored windows. videos: whose window each
+    is. allowed: whether it may be shown.
     """
-    try:
-        rows = pq.read_table(table).to_pylist()
-    except (OSError, pa.ArrowInvalid):
-        raise VqcastError(f"{table} is missing or damaged; run the evaluate stage again") from None
-    moving = [number for number, row in enumerate(rows) if row["moving"]]
-    pool = moving or list(range(len(rows)))
-    ranked = sorted(pool, key=lambda number: (-rows[number]["model_psnr"][SAMPLE], number))
-    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int).tolist()
-    if len(places) == 1:
-        places = [(len(ranked) - 1) // 2]
-    shown = [Shown(_rank(place, len(ranked)), ranked[place], _psnr(rows[ranked[place]])) for place in places]
-    kind = "moving" if moving else "validation"
-    rule = (
-        f"The {len(ranked)} {kind} windows were ranked by the PSNR of their prediction; these "
-        f"{len(shown)} are spread evenly over the ranks, from the best to the worst."
-    )
-    return shown, rule
+    may = [number for number in range(len(rows)) if allowed[number]]
+    ranked = _ranked(rows, may)
+    walks = {"Best": iter(range(len(ranked))), "Worst": reversed(range(len(ranked)))}
+    walks["Typical"] = _from_the_middle(len(ranked))
+    taken: dict[int, str] = {}
+    seen: set[str] = set()
+    for _ in range(each):
+        for kind, walk in walks.items():
+            place = next((place for place in walk if videos[ranked[place]] not in seen), None)
+            if place is not None:
+                taken[place] = kind
+                seen.add(videos[ranked[place]])
+    shown = [
+        Shown(kind, place + 1, ranked[place], _psnr(rows[ranked[place]]))
+        for place, kind in sorted(taken.items(), key=lambda item: (KINDS.index(item[1]), item[0]))
+    ]
+    moving = any(rows[number]["moving"] for number in ranked)
+    return Choice(shown, len(ranked), moving, len(rows) - len(may), len(rows))
 
 
-def pictures(windows: ValidationWindows, number: int) -> Pictures:
-    """The frames of validation window `number`."""
-    chosen = range(number, number + 1)
-    true = windows.true_frames(chosen)[0]
-    given = true[: windows.window.given]
-    predicted = windows.samples.predicted(windows.refs[number].id, SAMPLE)
-    return Pictures(np.concatenate([given, predicted]), true, windows.reconstructed(chosen, given=0)[0])
+def pick_typical(rows: list[dict]) -> int:
+    """The number of the window whose score is the median of those that move, whatever its licence."""
+    ranked = _ranked(rows, range(len(rows)))
+    return ranked[(len(ranked) - 1) // 2]
 
 
-def _rank(place: int, count: int) -> str:
-    if count == 1:
-        return "The only one"
-    if place == 0:
-        return "Best"
-    if place == count - 1:
-        return "Worst"
-    return f"Better than {(count - 1 - place) / (count - 1):.0%}"
+def _ranked(rows: list[dict], numbers: Sequence[int]) -> list[int]:
+    """Those of `numbers` that move, or all if none does, the best predicted first."""
+    moving = [number for number in numbers if rows[number]["moving"]]
+    return sorted(moving or numbers, key=lambda number: (-rows[number]["model_psnr"][SAMPLE], number))
+
+
+def _from_the_middle(count: int) -> Iterator[int]:
+    """All places from the median one outwards."""
+    middle = (count - 1) // 2
+    return iter(sorted(range(count), key=lambda place: (abs(place - middle), place)))
+
+
+def rule(choice: Choice, licences: Sequence[str]) -> list[str]:
+    """How the windows were chosen, in sentences; where none may be shown, the one that says so."""
+    listed = ", ".join(licences) or "none"
+    if not choice.shown:
+        return [
+            f"No prediction is shown: none of the {choice.windows} validation windows is of a clip whose "
+            f"licence is one of report.licences in params.yaml ({listed})."
+        ]
+    ranks = f"{choice.ranked} windows" if choice.ranked > 1 else "one window"
+    kind = " that move and" if choice.moving else ""
+    said = [
+        f"The {ranks}{kind} that may be shown were ranked by the PSNR of prediction 1. Here are the best, "
+        "those in the middle and the worst of them, no video twice; nobody picked them."
+    ]
+    if choice.withheld:
+        said.append(
+            f"{choice.withheld} of all {choice.windows} validation windows may not be shown and were not "
+            f"ranked here: their licence is unknown, or not one of report.licences ({listed})."
+        )
+    return said
 
 
 def _psnr(row: dict) -> dict[str, float]:

@@ -1,18 +1,22 @@
-"""The page: figures, curves and pictures put into a template that escapes whatever it is given."""
+"""The page: figures, curves and pictures put into templates that escape whatever they are given."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import jinja2
 import numpy as np
 
+from vqcast.latents import Latents
 from vqcast.metrics.codes import slice_counts
-from vqcast.metrics.scores import ValidationWindows
 from vqcast.page.charts import Series, frequency_chart, line_chart
+from vqcast.page.credits import web_address
 from vqcast.page.curves import read_curves
-from vqcast.page.gallery import Shown, pictures
-from vqcast.page.strips import strip_uri
+from vqcast.page.gallery import Shown
+from vqcast.page.pictures import Pictures
+from vqcast.page.provenance import Provenance
+from vqcast.page.strips import heat_uri, strip_uri
 from vqcast.page.verdict import headline, saving, sentences
+from vqcast.settings import Window
 
 NETWORKS = {"vqvae": "VQ-VAE", "top_prior": "Top prior", "bottom_prior": "Bottom prior"}
 METRICS = {"fvd": "FVD"}  # names that stand for a protocol
@@ -23,37 +27,69 @@ SYSTEMS = {
 }
 
 
-def render_page(
-    template: str | Path,
-    figures: dict,
-    curves: str | Path,
-    windows: ValidationWindows,
-    shown: list[Shown],
-    rule: str,
-) -> str:
+@dataclass(frozen=True)
+class Entry:
+    """A window of the gallery, its frames, and the CREDITS of its clip."""
+
+    shown: Shown
+    window: str  # its id
+    pictures: Pictures
+    credits: dict
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that the page shows."""
+
+    figures: dict
+    curves: str | Path  # folder of learning curves
+    latents: Latents
+    nll_bits: dict[str, np.ndarray]  # by level, (T, H, W) of the predicted positions
+    window: Window
+    rule: list[str]  # how the windows were chosen
+    gallery: list[Entry]
+    scored: int  # predictions of each window that were scored
+    provenance: Provenance
+
+
+def render_page(templates: str | Path, content: Content) -> str:
     """The whole page as HTML; equal inputs give equal bytes."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(templates),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["figure"] = _figure
-    counts = slice_counts(windows.latents)
-    page = environment.from_string(Path(template).read_text())
-    return page.render(
+    figures, window, levels = content.figures, content.window, tuple(content.nll_bits)
+    counts = slice_counts(content.latents)
+    metric = figures["protocol"]["frechet"]["metric"]
+    groups = _groups(figures)
+    return environment.get_template("index.html.j2").render(
         figures=figures,
-        metric=figures["protocol"]["frechet"]["metric"],
-        metric_name=METRICS.get(figures["protocol"]["frechet"]["metric"], "Fréchet distance"),
+        metric=metric,
+        metric_name=METRICS.get(metric, "Fréchet distance"),
         headline=headline(figures),
         sentences=sentences(figures),
         savings={level: saving(prior) for level, prior in figures["priors"].items()},
         systems=SYSTEMS,
-        groups=_groups(figures),
-        codebook=windows.latents.manifest.codes,
-        window=windows.window,
-        gallery=[_entry(windows, one) for one in shown],
-        rule=rule,
-        frame_charts=[(name, _frame_chart(name, group)) for name, group in _groups(figures)],
-        code_charts={level: _code_chart(level, of_level.sum(0)) for level, of_level in counts.items()},
-        curves=[(name, _curve_charts(Path(curves) / folder, name)) for folder, name in NETWORKS.items()],
+        names={**SYSTEMS, "true": "Truth"},
+        groups=groups,
+        levels=levels,
+        codebook=content.latents.manifest.codes,
+        window=window,
+        stills=_stills(window),
+        rule=content.rule,
+        gallery=[_entry(number, entry, window.given) for number, entry in enumerate(content.gallery, 1)],
+        scored=content.scored,
+        frame_charts=[(name, _frame_chart(name, group)) for name, group in groups],
+        code_charts={level: _code_chart(level, counts[level].sum(0)) for level in levels},
+        likelihood={level: _likelihood(level, content) for level in levels},
+        curves=[
+            (name, _curve_charts(Path(content.curves) / folder, name)) for folder, name in NETWORKS.items()
+        ],
+        provenance=content.provenance,
     )
 
 
@@ -66,34 +102,37 @@ def _groups(figures: dict) -> list[tuple[str, dict]]:
     return groups
 
 
-def _entry(windows: ValidationWindows, shown: Shown) -> dict:
+def _stills(window: Window) -> list[int]:
+    """Predicted frames, from 0, that the paper's figures 1, 4 and 5 show: of 16, the 9th and the 16th."""
+    return sorted({max(window.frames // 2, window.given), window.frames - 1})
+
+
+def _entry(number: int, entry: Entry, given: int) -> dict:
     """One window of the gallery: its pictures, scores, label, licence and where it comes from."""
-    ref = windows.refs[shown.number]
-    row = windows.clips.row(ref.clip)
-    frames = pictures(windows, shown.number)
+    pictures, credits = entry.pictures, entry.credits
+    strips = {
+        "true": pictures.true,
+        "reconstructed": pictures.reconstructed,
+        "top": pictures.from_top,
+        **{f"predicted-{n}": video for n, video in enumerate(pictures.predicted, 1)},
+    }
     return {
-        "rank": shown.rank,
-        "psnr": shown.psnr,
-        "id": ref.id,
-        "label": ref.label or "no label",
-        "licence": row["licence"],
-        "attribution": row["attribution"],
-        "url": _web_address(row["url"]),
-        "strips": {
-            "predicted": strip_uri(frames.predicted),
-            "true": strip_uri(frames.true),
-            "reconstructed": strip_uri(frames.reconstructed),
-        },
+        "kind": entry.shown.kind,
+        "rank": entry.shown.rank,
+        "psnr": entry.shown.psnr,
+        "predictions": [pictures.psnr(n, given) for n in range(len(pictures.predicted))],
+        "id": entry.window,
+        "video": credits["video"],
+        "label": credits["label"] or "no label",
+        "licence": credits["licence"],
+        "attribution": credits["attribution"],
+        "url": web_address(credits["url"]),
+        "css": f"w{number}",
+        "strips": {kind: strip_uri(frames) for kind, frames in strips.items()},
     }
 
 
-def _web_address(url: str | None) -> str | None:
-    """`url` if it is one that a page may link to."""
-    return url if url and urlsplit(url).scheme in ("http", "https") else None
-
-
 def _frame_chart(name: str, figures: dict) -> str:
-
     lines = []
     for system, label in SYSTEMS.items():
         values = figures[system]["psnr_by_frame"]
@@ -103,6 +142,26 @@ def _frame_chart(name: str, figures: dict) -> str:
 
 def _code_chart(level: str, counts: np.ndarray) -> str:
     return frequency_chart((counts / counts.sum()).tolist(), "s-model", f"Use of the {level} codes")
+
+
+def _likelihood(level: str, content: Content) -> dict:
+    """NLL over position: a line in the order of generation, row by row, and a map of each slice."""
+    bits = content.nll_bits[level]
+    slices, rows, _ = bits.shape
+    first = getattr(content.latents.manifest.grids, f"prefix_{level}") + 1  # slices are counted from 1
+    x = [first + number / rows for number in range(slices * rows)]
+    entropy = content.figures["priors"][level]["unigram_entropy_bits"]
+    lines = [Series("Prior's NLL", "s-model", x, bits.mean(axis=2).ravel().tolist())]
+    if entropy is not None:
+        lines.append(Series("Unigram entropy", "s-repeat_last_frame", [x[0], x[-1]], [entropy, entropy]))
+    title = f"NLL of the {level} codes, row by row of each predicted slice"
+    return {
+        "chart": line_chart(lines, title, "slice of the window", "bits a code"),
+        "map": heat_uri(bits),
+        "slices": list(range(first, first + slices)),
+        "lowest": float(bits.min()),
+        "highest": float(bits.max()),
+    }
 
 
 def _curve_charts(folder: Path, network: str) -> list[tuple[str, list[Series], str]]:

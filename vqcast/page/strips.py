@@ -30,6 +30,17 @@ def strip_uri(frames: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
+def heat_uri(values: np.ndarray) -> str:
+    """A data URI of maps (T, H, W) in a row: the lowest value is transparent, the highest opaque."""
+    row = np.concatenate(list(values), axis=1)
+    alpha = ((row - row.min()) / max(np.ptp(row), 1e-9) * 255).round().astype(np.uint8)
+    picture = np.empty((*alpha.shape, 4), np.uint8)
+    picture[..., :3], picture[..., 3] = PREDICTED, alpha
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def save_filmstrip(path: str | Path, rows: list[np.ndarray], given: int, scale: int = 1) -> None:
     """Write a PNG of filmstrips, one below the other; marks say which frames were given.
 

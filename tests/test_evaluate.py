@@ -1,133 +1,42 @@
-"""The evaluate and report stages, on clips of test patterns and untrained networks."""
+"""The evaluate stage, on clips of test patterns and untrained networks."""
 
-import csv
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
-import yaml
 
-from stages import encode, evaluate, report, sample
-from tests.videos import Workspace, from_folder, make_brightening_video, make_video
+from stages import evaluate, report, sample
+from tests.conftest import ROOT
+from tests.evaluated import (
+    CODES,
+    EVALUATE,
+    PRIORS,
+    REPORT,
+    run,
+    write_params,
+)
+from tests.html import Page
 from vqcast.errors import VqcastError
-from vqcast.latents import Latents
 from vqcast.metrics.features import shrunk
-from vqcast.models import save_model, save_prior
-from vqcast.networks.bottom_prior import BottomPriorNetwork
-from vqcast.networks.top_prior import TopPriorNetwork
-from vqcast.networks.vqvae import VQVAE
+from vqcast.metrics.table import read_positions
 from vqcast.settings import load_settings
 from vqcast.video import ffmpeg
 from vqcast.video.windows import Clips
 
-ROOT = Path(__file__).resolve().parents[1]
-HOSTILE = '<script>alert(1)<\u2044script> it\'s "quoted" (really)'
-SMALL = {
-    "window": {"stride": 16},
-    "clip": {"size": 32},
-    "vqvae": {"hidden": 8, "residual": 4, "residual_layers": 1, "codes": 16, "code_dim": 4},
-    "top_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
-    "bottom_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
-    "sample": {"samples_per_window": 2},
-    "evaluate": {"resolution": 32, "batch_size": 2, "sizes": [16], "moving_below_psnr": 25.0},
-    "report": {"filmstrips": 4},
-}
-CLIPS = ["--clips", "clips", "--manifest", "clips.parquet"]
-PRIORS = ["--top-prior", "models/top", "--bottom-prior", "models/bottom"]
-CODES = ["--latents", "latents", "--vqvae", "models/vqvae"]
-EVALUATE = [*CLIPS, *CODES, *PRIORS, "--samples", "samples", "--windows", "windows.parquet"]
-EVALUATE += ["--systems", "systems", "--features", "features"]
-REPORT = [*CLIPS, *CODES, "--samples", "samples", "--windows", "windows.parquet", "--curves", "curves"]
-REPORT += ["--template", str(ROOT / "vqcast/page/index.html.j2"), "--evaluate", "evaluate.json"]
-
-
-def run(stage, *arguments: str) -> None:
-    """Run a stage's main with these arguments, in the current folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [stage.__name__, *arguments])
-        stage.main()
-
-
-def write_params(folder: Path, **more: dict) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for changed in (SMALL, more):
-        for section, changes in changed.items():
-            params[section].update(changes)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-
-
-def save_untrained_models(folder: Path) -> None:
-    """Random networks, saved as the training stages save them, and the latents they go with."""
-    settings = load_settings(folder / "params.yaml")
-    torch.manual_seed(0)
-    vqvae = VQVAE(settings.vqvae)
-    for quantizer in (vqvae.quantize_top, vqvae.quantize_bottom):
-        quantizer.codebook.data.normal_(std=0.05)
-    save_model(folder / "models/vqvae", vqvae, "vqvae", settings.vqvae, size=settings.clip.size)
-    run(encode, *CLIPS, "--vqvae", "models/vqvae", "--out", "latents")
-    latents = Latents("latents", "train").manifest
-    for name, build in (("top", TopPriorNetwork), ("bottom", BottomPriorNetwork)):
-        kind = f"{name}_prior"
-        prior = build(getattr(settings, kind), latents.codes, latents.grids)
-        save_prior(folder / "models" / name, prior, kind, getattr(settings, kind), latents)
-
-
-def write_curves(folder: Path) -> None:
-    for network in ("vqvae", "top_prior", "bottom_prior"):
-        for group in ("train", "validation"):
-            path = folder / network / "plots/metrics" / group / "loss.tsv"
-            path.parent.mkdir(parents=True)
-            path.write_text("step\tloss\n10\t3.5\n20\t1.25\n")
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory):
-    """A folder in which everything up to evaluate has run.
-
-    Of its 6 validation windows, 4 move; their label, licence and one of their addresses are hostile.
-    """
-    folder = tmp_path_factory.mktemp("evaluated")
-    videos = folder / "videos"
-    make_video(videos / HOSTILE / "pattern.mp4", frames=32)
-    make_brightening_video(videos / HOSTILE / "one.mp4", frames=32)
-    make_brightening_video(videos / HOSTILE / "two.mp4", frames=33)
-    make_video(videos / "train" / "pattern.mp4", frames=16)
-    rows = [
-        ("video", "split", "licence", "url"),
-        (f"{HOSTILE}/pattern.mp4", "val", "", ""),
-        (f"{HOSTILE}/one.mp4", "val", "CC <BY> 4.0", "javascript:alert(1)"),
-        (f"{HOSTILE}/two.mp4", "val", "CC <BY> 4.0", "https://example.org/video"),
-        ("train/pattern.mp4", "train", "", ""),
-    ]
-    with open(videos / "videos.csv", "w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    workspace = Workspace(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        workspace.download(from_folder(videos))
-        workspace.clip()
-        write_params(folder)
-        save_untrained_models(folder)
-        write_curves(folder / "curves")
-        run(sample, *CODES, *PRIORS, "--out", "samples")
-        run(evaluate, *EVALUATE, "--out", "evaluate.json")
-    return folder
+OUTS = ("evaluate.json", "windows.parquet", "positions.parquet")
 
 
 @pytest.fixture
 def folder(evaluated, tmp_path, monkeypatch):
-    """A copy of that folder, entered."""
+    """A copy of the evaluated folder, entered."""
     shutil.copytree(evaluated, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
     return tmp_path / "copy"
@@ -168,6 +77,18 @@ def test_the_repeated_last_frame_scores_what_its_clips_give_by_hand(evaluated):
     assert found["moving"]["windows"] == len(moving)
 
 
+def test_bits_by_position_average_to_the_priors_nll(evaluated):
+    bits = read_positions(evaluated / "positions.parquet")
+    assert {level: of_level.shape for level, of_level in bits.items()} == {
+        "top": (3, 4, 4),
+        "bottom": (6, 8, 8),
+    }
+    for level, of_level in bits.items():
+        stated = figures(evaluated)["priors"][level]["nll_bits"]
+        assert of_level.mean() == pytest.approx(stated, rel=1e-3)
+        assert of_level.std() > 0
+
+
 def test_bits_a_code_are_those_that_lie_on_disk(evaluated):
     bits = 8 * sum(path.stat().st_size for path in (evaluated / "latents").glob("*.parquet"))
     codes_a_window = (1 + 4) * 4 * 4 + (2 + 8) * 8 * 8
@@ -179,7 +100,7 @@ def test_bits_a_code_are_those_that_lie_on_disk(evaluated):
 
 
 def test_evaluating_again_after_being_stopped_gives_the_same_bytes(folder, monkeypatch):
-    before = [(folder / name).read_bytes() for name in ("evaluate.json", "windows.parquet")]
+    before = [(folder / name).read_bytes() for name in OUTS]
 
     def stopped(*_):
         raise KeyboardInterrupt
@@ -195,7 +116,7 @@ def test_evaluating_again_after_being_stopped_gives_the_same_bytes(folder, monke
         patch.setattr(evaluate, "clear_scratch", lambda stage: None)
         run(evaluate, *EVALUATE, "--out", "evaluate.json")
     assert [path.stat().st_mtime_ns for path in kept] == times
-    assert [(folder / name).read_bytes() for name in ("evaluate.json", "windows.parquet")] == before
+    assert [(folder / name).read_bytes() for name in OUTS] == before
 
 
 def test_killed_at_any_instant_it_goes_on_to_the_same_figures(folder):
@@ -330,72 +251,3 @@ def test_samples_of_other_windows_are_refused_in_one_sentence(folder):
     (folder / "params.yaml").write_text(params.replace("stride: 16", "stride: 8"))
     with pytest.raises(VqcastError, match="not those of the clips' 9 validation windows"):
         run(evaluate, *EVALUATE, "--out", "evaluate.json")
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: elements, attributes and text."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def test_the_page_asks_the_network_for_nothing_and_runs_no_script(folder):
-    run(report, *REPORT, "--out", "index.html")
-    text = (folder / "index.html").read_text()
-    page = Page(text)
-    assert "script" not in page.tags
-    assert not [name for name, _ in page.attributes if name.startswith("on")]
-    loaded = [value for name, value in page.attributes if name in ("src", "srcset", "data", "poster")]
-    assert not loaded
-    styles = re.findall(r"url\((.{10})", text)
-    assert styles and all(style.startswith("data:image") for style in styles)
-    links = {value for name, value in page.attributes if name == "href"}
-    assert links == {"https://example.org/video", "data:,"}
-
-
-def test_a_hostile_label_and_licence_are_shown_as_text(folder):
-    run(report, *REPORT, "--out", "index.html")
-    page = Page((folder / "index.html").read_text())
-    assert HOSTILE in page.text
-    assert "CC <BY> 4.0" in page.text
-
-
-def test_the_page_has_the_same_bytes_each_time_and_no_trace_of_where_it_was_made(folder):
-    pages = []
-    for name in ("one.html", "two.html"):
-        run(report, *REPORT, "--out", name)
-        pages.append((folder / name).read_bytes())
-    assert pages[0] == pages[1]
-    assert str(folder).encode() not in pages[0]
-
-
-def test_the_page_shows_the_best_and_the_worst_of_the_windows_that_move(folder):
-    run(report, *REPORT, "--out", "index.html")
-    page = Page((folder / "index.html").read_text())
-    rows = [row for row in pq.read_table("windows.parquet").to_pylist() if row["moving"]]
-    scores = sorted(row["model_psnr"][0] for row in rows)
-    assert f"Best: {scores[-1]:.1f} dB" in page.text
-    assert f"Worst: {scores[0]:.1f} dB" in page.text
-
-
-def test_a_picture_of_the_typical_window_is_made_on_demand(folder):
-    run(report, *REPORT, "--out", "index.html", "--picture", "filmstrip.png")
-    assert (folder / "filmstrip.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_damaged_learning_curve_is_named(folder):
-    path = Path("curves/vqvae/plots/metrics/train/loss.tsv")
-    path.write_text("step\tloss\n10\tnone\n")
-    with pytest.raises(VqcastError, match=r"curves/vqvae/plots/metrics/train/loss\.tsv is not a learning"):
-        run(report, *REPORT, "--out", "index.html")

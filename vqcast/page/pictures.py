@@ -1,0 +1,80 @@
+"""What is seen of the windows shown: the truth, several predictions, and what each level of codes holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vqcast.execution import device, run_units
+from vqcast.metrics.image import psnr, squared_error
+from vqcast.metrics.scores import ValidationWindows
+from vqcast.networks.vqvae import Codes
+from vqcast.pixels import to_pixels
+from vqcast.sampling.store import Samples
+from vqcast.sampling.windows import Batch, Sampling, sample_batch
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames of a window, each uint8 (T, H, W, 3)."""
+
+    true: np.ndarray
+    predicted: list[np.ndarray]  # each the given frames, then a prediction; the scored ones come first
+    reconstructed: np.ndarray  # of its own codes
+    from_top: np.ndarray  # of its own top codes alone, as in the paper's figure 2
+
+    def psnr(self, prediction: int, given: int) -> float:
+        """PSNR of one prediction over the predicted frames, in dB."""
+        return float(psnr(squared_error(self.predicted[prediction][given:], self.true[given:]).mean()))
+
+
+def draw_predictions(
+    windows: ValidationWindows, numbers: Sequence[int], count: int, sampling: Sampling, scratch: Path
+) -> list[list[np.ndarray]]:
+    """`count` predictions of each of these windows, uint8 (P, H, W, 3): samples 0, 1, ... of the window.
+
+    Those that the sample stage has drawn are taken as they are; the others are drawn as it would draw them,
+    from random numbers that belong to the window and to the sample's number. Each batch is kept in `scratch`.
+    """
+    drawn = windows.samples.samples_per_window
+    further = [(int(windows.rows[n]), sample) for n in sorted(numbers) for sample in range(drawn, count)]
+    size = sampling.settings.batch_size
+    batches = [
+        Batch(tuple(further[first : first + size]), scratch / f"samples-{first:05d}.arrow", scratch)
+        for first in range(0, len(further), size)
+    ]
+    for _ in run_units(partial(sample_batch, sampling), batches, "predict", networks=True):
+        pass
+    more = Samples(scratch) if batches else None
+    return [
+        [
+            (windows.samples if sample < drawn else more).predicted(windows.refs[n].id, sample)
+            for sample in range(count)
+        ]
+        for n in numbers
+    ]
+
+
+@torch.inference_mode()
+def pictures(windows: ValidationWindows, number: int, predictions: list[np.ndarray]) -> Pictures:
+    """The frames of validation window `number`, with these predictions of it."""
+    chosen = range(number, number + 1)
+    true = windows.true_frames(chosen)[0]
+    given = true[: windows.window.given]
+    row = windows.rows[number : number + 1]
+    codes = Codes(
+        *(
+            torch.from_numpy(windows.latents.codes(level, row).astype(np.int64)).to(device())
+            for level in ("top", "bottom")
+        )
+    )
+    from_top = to_pixels(windows.vqvae.decode(codes, use_bottom=False))[0].permute(1, 2, 3, 0).cpu().numpy()
+    return Pictures(
+        true,
+        [np.concatenate([given, predicted]) for predicted in predictions],
+        windows.reconstructed(chosen, given=0)[0],
+        from_top,
+    )
