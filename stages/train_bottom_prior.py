@@ -1,16 +1,17 @@
 """Train the bottom prior on latent shards alone."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from vqcast.files import open_scratch
 from vqcast.latents import Latents
 from vqcast.models import save_prior
-from vqcast.settings import load_settings
+from vqcast.settings import Settings, load_settings
 from vqcast.stage import run_stage
 from vqcast.training.priors import BottomPriorTask
 from vqcast.training.publish import train_and_publish
-from vqcast.training.ranks import joined_ranks
+from vqcast.training.ranks import on_all_ranks
 
 
 def main() -> None:
@@ -20,24 +21,29 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks(settings.train_bottom_prior):
-        sections = [settings.bottom_prior, settings.train_bottom_prior]
-        scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
-        latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
-        task = BottomPriorTask(settings.bottom_prior, settings.train_bottom_prior, latents, validation)
+    sections = [settings.bottom_prior, settings.train_bottom_prior]
+    scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
+    on_all_ranks(
+        "train_bottom_prior", settings.train_bottom_prior, partial(train, arguments, settings, scratch)
+    )
 
-        def save(model: Path) -> None:
-            save_prior(model, task.trained, "bottom_prior", settings.bottom_prior, latents.manifest)
 
-        train_and_publish(
-            "train_bottom_prior",
-            task,
-            settings.train_bottom_prior,
-            scratch,
-            save,
-            arguments.out,
-            arguments.curves,
-        )
+def train(arguments: argparse.Namespace, settings: Settings, scratch: Path) -> None:
+    latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
+    task = BottomPriorTask(settings.bottom_prior, settings.train_bottom_prior, latents, validation)
+
+    def save(model: Path) -> None:
+        save_prior(model, task.trained, "bottom_prior", settings.bottom_prior, latents.manifest)
+
+    train_and_publish(
+        "train_bottom_prior",
+        task,
+        settings.train_bottom_prior,
+        scratch,
+        save,
+        arguments.out,
+        arguments.curves,
+    )
 
 
 if __name__ == "__main__":

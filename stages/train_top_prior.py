@@ -1,16 +1,17 @@
 """Train the top prior on latent shards alone."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from vqcast.files import open_scratch
 from vqcast.latents import Latents
 from vqcast.models import save_prior
-from vqcast.settings import load_settings
+from vqcast.settings import Settings, load_settings
 from vqcast.stage import run_stage
 from vqcast.training.priors import TopPriorTask
 from vqcast.training.publish import train_and_publish
-from vqcast.training.ranks import joined_ranks
+from vqcast.training.ranks import on_all_ranks
 
 
 def main() -> None:
@@ -20,24 +21,27 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks(settings.train_top_prior):
-        sections = [settings.top_prior, settings.train_top_prior]
-        scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
-        latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
-        task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
+    sections = [settings.top_prior, settings.train_top_prior]
+    scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
+    on_all_ranks("train_top_prior", settings.train_top_prior, partial(train, arguments, settings, scratch))
 
-        def save(model: Path) -> None:
-            save_prior(model, task.trained, "top_prior", settings.top_prior, latents.manifest)
 
-        train_and_publish(
-            "train_top_prior",
-            task,
-            settings.train_top_prior,
-            scratch,
-            save,
-            arguments.out,
-            arguments.curves,
-        )
+def train(arguments: argparse.Namespace, settings: Settings, scratch: Path) -> None:
+    latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
+    task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
+
+    def save(model: Path) -> None:
+        save_prior(model, task.trained, "top_prior", settings.top_prior, latents.manifest)
+
+    train_and_publish(
+        "train_top_prior",
+        task,
+        settings.train_top_prior,
+        scratch,
+        save,
+        arguments.out,
+        arguments.curves,
+    )
 
 
 if __name__ == "__main__":
