@@ -86,7 +86,7 @@ def _share_cache_and_remotes(root: Path, clone: Path) -> None:
 
 
 def _untracked_inputs(root: Path, clone: Path) -> Iterable[str]:
-    """What stages read of the workspace and git does not have, or not whole: own videos, annotations, cookies.
+    """What stages read of the workspace and git does not have, or not whole: videos, annotations, cookies.
 
     None of them lies in another one.
     """
