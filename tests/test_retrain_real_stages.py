@@ -8,6 +8,8 @@ from tests.conftest import ROOT
 from tests.projects import audit, audit_text, commit, git, make_project, run
 
 TAKEN_OUT = "train-00002"
+KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_DEFAULT_REGION": "us-east-1"}
+STAGES = 9
 MODELS = {"models/vqvae", "models/top_prior", "models/bottom_prior"}
 TAGS = ["bottom-prior@v{}.0.0", "top-prior@v{}.0.0", "vqvae@v{}.0.0"]
 VERDICT = re.compile(
@@ -23,10 +25,29 @@ def retrain(server, tmp_path):
 
     def do(folder, *arguments):
         command = ["python", str(ROOT / "pipeline.py"), "retrain", *arguments]
-        finished = run(folder, *command, PREFECT_API_URL=server, PREFECT_HOME=str(tmp_path / "prefect"))
+        home = str(tmp_path / "prefect")
+        finished = run(folder, *command, **KEYS, PREFECT_API_URL=server, PREFECT_HOME=home)
         return finished.stdout.strip().removeprefix("pipeline.py: ")
 
     return do
+
+
+def add_storage(folder, url):
+    """Make a server that speaks S3 the project's remote."""
+    run(folder, "dvc", "remote", "add", "--quiet", "--default", "storage", f"s3://vqcast/{folder.name}")
+    run(folder, "dvc", "remote", "modify", "--quiet", "storage", "endpointurl", url)
+    commit(folder, "where models are kept")
+
+
+def assert_clone_has_all(folder, clone):
+    """A fresh clone of the project pulls it, reruns nothing, and everything in it is what it should be."""
+    git(folder.parent, "clone", "--quiet", str(folder), str(clone))
+    run(clone, "dvc", "pull", "--quiet", **KEYS)
+    said = run(clone, "dvc", "repro", **KEYS).stdout
+    assert said.count("didn't change, skipping") == STAGES
+    assert git(clone, "status", "--porcelain") == ""
+    report = audit(clone, "verify")
+    assert report["faults"] == [] and report["files"] > 100
 
 
 def current_and_earlier(folder):
@@ -41,13 +62,15 @@ def current_and_earlier(folder):
     return current, earlier
 
 
-def test_models_are_promoted_judged_and_made_without_a_video_that_is_taken_out(retrain, tmp_path):
+def test_models_are_promoted_judged_and_made_without_a_video_that_is_taken_out(retrain, s3, tmp_path):
     folder = make_project(tmp_path / "project")
+    add_storage(folder, s3)
     said = retrain(folder)
     assert said == "promoted: there was no promoted model to compare with"
     first = git(folder, "rev-parse", "HEAD")
     assert git(folder, "tag").splitlines() == [tag.format(1) for tag in TAGS]
     assert audit(folder, "verify")["faults"] == []
+    assert_clone_has_all(folder, tmp_path / "clone")
     assert current_and_earlier(folder) == (MODELS, {})
 
     with (folder / "data/exclude.csv").open("a") as file:
@@ -63,7 +86,6 @@ def test_models_are_promoted_judged_and_made_without_a_video_that_is_taken_out(r
         assert retrain(folder, "--margin", "1000").startswith("promoted: on the same")
     assert git(folder, "tag").splitlines() == [tag.format(number) for tag in TAGS for number in (1, 2)]
     assert git(folder, "status", "--porcelain") == ""
-    assert audit(folder, "verify")["faults"] == []
 
     current, earlier = current_and_earlier(folder)
     assert current == set()
