@@ -42,7 +42,7 @@ class Line:
     """What the ranks of a training and the stage that started them tell each other: an actor."""
 
     def __init__(self):
-        self._said, self._refused, self._failure, self._done = "", None, None, False
+        self._said, self._refused, self._failure, self._made = "", None, None, None
         self._interrupted = asyncio.Event()
 
     async def say(self, text: str) -> None:
@@ -55,14 +55,14 @@ class Line:
         """Tell of an exception, pickled, that would come again if the ranks were started again."""
         self._failure = self._failure or error
 
-    async def end(self) -> None:
-        """Tell that what was to be made is made."""
-        self._done = True
+    async def end(self, made: bool) -> None:
+        """Tell that what was to be made is made, or that the ranks were interrupted and have saved it."""
+        self._made = made
 
-    async def news(self) -> tuple[str, str | None, bytes | None, bool]:
-        """What was said since, the first complaint of a node, the first failure, whether all is done."""
+    async def news(self) -> tuple[str, str | None, bytes | None, bool | None]:
+        """What was said since, the first complaint of a node, the first failure, and what `end` was told."""
         said, self._said = self._said, ""
-        return said, self._refused, self._failure, self._done
+        return said, self._refused, self._failure, self._made
 
     async def interrupt(self) -> None:
         self._interrupted.set()

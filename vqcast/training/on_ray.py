@@ -59,7 +59,7 @@ def train_on_ray(stage: str, windows: int, train: Callable[[], None]) -> None:
             training.to_its_end(interruption)
     finally:
         ray.shutdown()  # and with it all ranks that may be left
-    if not training.done:
+    if not training.made:
         interruption.now()
 
 
@@ -95,7 +95,7 @@ class _Training:
             ),
         )
         self.error: Exception | None = None
-        self.done = False
+        self.made: bool | None = None
         self.thread = threading.Thread(target=self._fit, daemon=True)
 
     def to_its_end(self, interruption: Interruption) -> None:
@@ -103,7 +103,7 @@ class _Training:
         self.thread.start()
         last_room, end = time.monotonic(), float("inf")
         try:
-            while self.thread.is_alive() and time.monotonic() < end:
+            while self.thread.is_alive() and time.monotonic() < end and self.made is not False:
                 self._pass_on_news()
                 self.thread.join(POLL_SECONDS)
                 if interruption.happened and end == float("inf"):
@@ -119,7 +119,7 @@ class _Training:
             self._pass_on_news()
         finally:
             shutil.rmtree(self.notes, ignore_errors=True)
-        if self.error and not self.done and not interruption.happened:
+        if self.error and not self.made and not interruption.happened:
             reason = str(self.error).strip().splitlines()[-1]
             raise VqcastError(
                 f"one of its processes was lost {RETRIES + 1} times with its worker or its node ({reason}); "
@@ -134,7 +134,7 @@ class _Training:
 
     def _pass_on_news(self) -> None:
         try:
-            said, refused, failure, self.done = self.ray.get(self.line.news.remote())
+            said, refused, failure, self.made = self.ray.get(self.line.news.remote())
         except self.ray.exceptions.RayError as error:
             raise VqcastError(f"the Ray cluster is gone ({type(error).__name__}); run it again") from None
         sys.stderr.write(said)
@@ -162,11 +162,12 @@ def _as_rank(train: Callable[[], None], line: object) -> None:
         try:
             train()
             if os.environ["RANK"] == "0":
-                ray.get(line.end.remote())
+                ray.get(line.end.remote(True))
         except RuntimeError:  # what gloo and nccl raise when a rank is gone: Ray Train starts all again
             raise
-        except KeyboardInterrupt:  # a checkpoint is saved, and the stage that was interrupted says so
-            pass
+        except KeyboardInterrupt:  # the checkpoint is saved
+            if os.environ["RANK"] == "0":
+                ray.get(line.end.remote(False))
         except BaseException as error:
             ray.get(line.fail.remote(_pickled(error)))
 
