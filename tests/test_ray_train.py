@@ -64,8 +64,9 @@ def nothing_left():
     """No stage that a test started outlives it."""
     yield
     for process in STARTED:
-        process.kill()
-        process.communicate()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     STARTED.clear()
 
 
