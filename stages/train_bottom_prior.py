@@ -1,13 +1,12 @@
 """Train the bottom prior on latent shards alone."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from vqcast.files import open_scratch
 from vqcast.latents import Latents
 from vqcast.models import save_prior
-from vqcast.settings import Settings, load_settings
+from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.training.priors import BottomPriorTask
 from vqcast.training.publish import train_and_publish
@@ -23,27 +22,25 @@ def main() -> None:
     settings = load_settings()
     sections = [settings.bottom_prior, settings.train_bottom_prior]
     scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
-    on_all_ranks(
-        "train_bottom_prior", settings.train_bottom_prior, partial(train, arguments, settings, scratch)
-    )
 
+    def train() -> None:
+        latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
+        task = BottomPriorTask(settings.bottom_prior, settings.train_bottom_prior, latents, validation)
 
-def train(arguments: argparse.Namespace, settings: Settings, scratch: Path) -> None:
-    latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
-    task = BottomPriorTask(settings.bottom_prior, settings.train_bottom_prior, latents, validation)
+        def save(model: Path) -> None:
+            save_prior(model, task.trained, "bottom_prior", settings.bottom_prior, latents.manifest)
 
-    def save(model: Path) -> None:
-        save_prior(model, task.trained, "bottom_prior", settings.bottom_prior, latents.manifest)
+        train_and_publish(
+            "train_bottom_prior",
+            task,
+            settings.train_bottom_prior,
+            scratch,
+            save,
+            arguments.out,
+            arguments.curves,
+        )
 
-    train_and_publish(
-        "train_bottom_prior",
-        task,
-        settings.train_bottom_prior,
-        scratch,
-        save,
-        arguments.out,
-        arguments.curves,
-    )
+    on_all_ranks("train_bottom_prior", settings.train_bottom_prior, train)
 
 
 if __name__ == "__main__":

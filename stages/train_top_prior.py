@@ -1,13 +1,12 @@
 """Train the top prior on latent shards alone."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from vqcast.files import open_scratch
 from vqcast.latents import Latents
 from vqcast.models import save_prior
-from vqcast.settings import Settings, load_settings
+from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.training.priors import TopPriorTask
 from vqcast.training.publish import train_and_publish
@@ -23,25 +22,25 @@ def main() -> None:
     settings = load_settings()
     sections = [settings.top_prior, settings.train_top_prior]
     scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
-    on_all_ranks("train_top_prior", settings.train_top_prior, partial(train, arguments, settings, scratch))
 
+    def train() -> None:
+        latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
+        task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
 
-def train(arguments: argparse.Namespace, settings: Settings, scratch: Path) -> None:
-    latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
-    task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
+        def save(model: Path) -> None:
+            save_prior(model, task.trained, "top_prior", settings.top_prior, latents.manifest)
 
-    def save(model: Path) -> None:
-        save_prior(model, task.trained, "top_prior", settings.top_prior, latents.manifest)
+        train_and_publish(
+            "train_top_prior",
+            task,
+            settings.train_top_prior,
+            scratch,
+            save,
+            arguments.out,
+            arguments.curves,
+        )
 
-    train_and_publish(
-        "train_top_prior",
-        task,
-        settings.train_top_prior,
-        scratch,
-        save,
-        arguments.out,
-        arguments.curves,
-    )
+    on_all_ranks("train_top_prior", settings.train_top_prior, train)
 
 
 if __name__ == "__main__":

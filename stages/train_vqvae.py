@@ -1,13 +1,12 @@
 """Train the VQ-VAE that turns a window into two levels of codes."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 from vqcast.execution import reading_threads
 from vqcast.files import open_scratch
 from vqcast.models import save_model
-from vqcast.settings import Settings, load_settings
+from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.training.publish import train_and_publish
 from vqcast.training.ranks import on_all_ranks
@@ -25,30 +24,30 @@ def main() -> None:
     settings = load_settings()
     sections = [settings.clip, settings.window, settings.vqvae, settings.train_vqvae]
     scratch = open_scratch("train_vqvae", sections, [arguments.manifest])
-    on_all_ranks("train_vqvae", settings.train_vqvae, partial(train, arguments, settings, scratch))
 
+    def train() -> None:
+        clips = Clips(arguments.clips, arguments.manifest)
+        train_windows, val_windows = (
+            WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
+            for split in ("train", "val")
+        )
+        seed = settings.train_vqvae.seed
+        task = VqvaeTask(settings.vqvae, seed, train_windows, val_windows, reading_threads())
 
-def train(arguments: argparse.Namespace, settings: Settings, scratch: Path) -> None:
-    clips = Clips(arguments.clips, arguments.manifest)
-    train_windows, val_windows = (
-        WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
-        for split in ("train", "val")
-    )
-    seed = settings.train_vqvae.seed
-    task = VqvaeTask(settings.vqvae, seed, train_windows, val_windows, reading_threads())
+        def save(model: Path) -> None:
+            save_model(model, task.network, "vqvae", settings.vqvae, size=settings.clip.size)
 
-    def save(model: Path) -> None:
-        save_model(model, task.network, "vqvae", settings.vqvae, size=settings.clip.size)
+        train_and_publish(
+            "train_vqvae",
+            task,
+            settings.train_vqvae,
+            scratch,
+            save,
+            arguments.out,
+            arguments.curves,
+        )
 
-    train_and_publish(
-        "train_vqvae",
-        task,
-        settings.train_vqvae,
-        scratch,
-        save,
-        arguments.out,
-        arguments.curves,
-    )
+    on_all_ranks("train_vqvae", settings.train_vqvae, train)
 
 
 if __name__ == "__main__":
