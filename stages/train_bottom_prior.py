@@ -10,7 +10,7 @@ from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.training.priors import BottomPriorTask
 from vqcast.training.publish import train_and_publish
-from vqcast.training.ranks import joined_ranks
+from vqcast.training.ranks import on_all_ranks
 
 
 def main() -> None:
@@ -20,9 +20,10 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks(settings.train_bottom_prior):
-        sections = [settings.bottom_prior, settings.train_bottom_prior]
-        scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
+    sections = [settings.bottom_prior, settings.train_bottom_prior]
+    scratch = open_scratch("train_bottom_prior", sections, [f"{arguments.latents}/manifest.json"])
+
+    def train() -> None:
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
         task = BottomPriorTask(settings.bottom_prior, settings.train_bottom_prior, latents, validation)
 
@@ -38,6 +39,8 @@ def main() -> None:
             arguments.out,
             arguments.curves,
         )
+
+    on_all_ranks("train_bottom_prior", settings.train_bottom_prior, train)
 
 
 if __name__ == "__main__":

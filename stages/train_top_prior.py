@@ -10,7 +10,7 @@ from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.training.priors import TopPriorTask
 from vqcast.training.publish import train_and_publish
-from vqcast.training.ranks import joined_ranks
+from vqcast.training.ranks import on_all_ranks
 
 
 def main() -> None:
@@ -20,9 +20,10 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks(settings.train_top_prior):
-        sections = [settings.top_prior, settings.train_top_prior]
-        scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
+    sections = [settings.top_prior, settings.train_top_prior]
+    scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
+
+    def train() -> None:
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
         task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
 
@@ -38,6 +39,8 @@ def main() -> None:
             arguments.out,
             arguments.curves,
         )
+
+    on_all_ranks("train_top_prior", settings.train_top_prior, train)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from vqcast.models import save_model
 from vqcast.settings import load_settings
 from vqcast.stage import run_stage
 from vqcast.training.publish import train_and_publish
-from vqcast.training.ranks import joined_ranks
+from vqcast.training.ranks import on_all_ranks
 from vqcast.training.vqvae import VqvaeTask
 from vqcast.video.windows import Clips, WindowDataset
 
@@ -22,9 +22,10 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of learning curves to write")
     arguments = parser.parse_args()
     settings = load_settings()
-    with joined_ranks(settings.train_vqvae):
-        sections = [settings.clip, settings.window, settings.vqvae, settings.train_vqvae]
-        scratch = open_scratch("train_vqvae", sections, [arguments.manifest])
+    sections = [settings.clip, settings.window, settings.vqvae, settings.train_vqvae]
+    scratch = open_scratch("train_vqvae", sections, [arguments.manifest])
+
+    def train() -> None:
         clips = Clips(arguments.clips, arguments.manifest)
         train_windows, val_windows = (
             WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
@@ -45,6 +46,8 @@ def main() -> None:
             arguments.out,
             arguments.curves,
         )
+
+    on_all_ranks("train_vqvae", settings.train_vqvae, train)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ VIDEOS = 5
 
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory):
-    """A VQ-VAE trained on one's own videos, which git does not keep; committed."""
+    """A VQ-VAE and a prior trained on one's own videos, which git does not keep; committed."""
     folder = make_project(
         tmp_path_factory.mktemp("proven") / "project",
         download={"source": "directory", "directory": {"root": "data/videos", "val_share": 0.4}},
     )
     for number in range(VIDEOS):
         make_video(folder / f"data/videos/label/{number}.mp4", frames=20 + number)
-    repro(folder, "train_vqvae")
+    repro(folder, "train_top_prior")
     commit(folder, "a model")
     return folder
 
@@ -35,12 +35,14 @@ def copy(proven, tmp_path):
 
 def test_model_is_made_again_byte_for_byte_and_the_workspace_is_left_alone(proven):
     before = git(proven, "status", "--porcelain", "--ignored"), sorted((proven / "lineage").rglob("*"))
-    report = audit(proven, "prove", "models/vqvae")
+    report = audit(proven, "prove", "models/top_prior")
     assert report["proved"]
-    assert [stage["stage"] for stage in report["stages"]] == ["download", "clip", "train_vqvae"]
+    chain = ["download", "clip", "train_vqvae", "encode", "train_top_prior"]
+    assert [stage["stage"] for stage in report["stages"]] == chain
     assert report["notes"] == []
     lock = yaml.safe_load((proven / "dvc.lock").read_text())["stages"]
-    assert report["stages"][2]["outs"] == {out["path"]: out["md5"] for out in lock["train_vqvae"]["outs"]}
+    for stage in report["stages"]:
+        assert stage["outs"] == {out["path"]: out["md5"] for out in lock[stage["stage"]]["outs"]}
     after = git(proven, "status", "--porcelain", "--ignored"), sorted((proven / "lineage").rglob("*"))
     assert after == before
     assert list((proven / ".vqcast/prove").iterdir()) == []

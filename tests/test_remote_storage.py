@@ -1,13 +1,10 @@
 """A fresh clone takes what was pushed, to a folder or to a server that speaks S3, and reruns nothing."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import ROOT
@@ -23,32 +20,6 @@ stages:
     deps: [stage.py, first.txt]
     outs: [second.txt]
 """
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """The URL of a server on loopback that speaks S3, with a bucket called vqcast."""
-    pytest.importorskip("moto")
-    pytest.importorskip("dvc_s3")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                httpx.put(f"{url}/vqcast").raise_for_status()
-                break
-            except httpx.TransportError:
-                assert server.poll() is None and time.monotonic() < deadline
-                time.sleep(0.2)
-        yield url
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.small_projects import processes_naming
+from vqcast.retraining.clone import clone_workspace, furnish
 
 PIPELINE = """\
 stages:
@@ -272,6 +273,26 @@ def test_exclusions_are_refreshed_and_committed_with_the_model(workspace, enviro
     assert git(workspace, environment, "show", "HEAD:data/exclude.csv") == table.read_text().strip()
     assert json.loads((workspace / "data/raw.json").read_text()) == {"a": 1.0}
     assert git(workspace, environment, "status", "--porcelain") == ""
+
+
+def test_files_that_params_yaml_names_and_git_does_not_have_are_found_where_a_model_is_made(
+    workspace, environment
+):
+    (workspace / "params.yaml").write_text(
+        "download: {kinetics_urls: {cookies: ./jars/cookies.txt}}\n"
+        "evaluate: {weights: data/videos/i3d.pt}\n"  # in a folder that is brought anyway
+    )
+    git(workspace, environment, "add", "params.yaml")
+    git(workspace, environment, *WHO, "commit", "--quiet", "--message", "Parameters")
+    (workspace / "jars").mkdir()
+    named = {"jars/cookies.txt": "# Netscape HTTP Cookie File\n", "data/videos/i3d.pt": "weights"}
+    for path, content in named.items():
+        (workspace / path).write_text(content)
+    clone = clone_workspace(workspace, "candidate")
+    furnish(clone, workspace, workspace / ".vqcast/scratch")
+    assert {path: (clone / path).read_text() for path in named} == named
+    clone_workspace(workspace, "candidate")  # which removes the other one
+    assert {path: (workspace / path).read_text() for path in named} == named
 
 
 def test_change_that_is_not_committed_is_named(workspace, environment):

@@ -4,7 +4,7 @@ VQCAST_DEVICE     cpu, cuda, cuda:1, ...               default: cuda where there
 VQCAST_PROCESSES  processes that train one network     default: the number of GPUs, or of CPU cores
 VQCAST_WORKERS    processes for all other work         default: the number of CPU cores
 VQCAST_THREADS    CPU threads of a process with a network  default: 1, or all cores beside a GPU
-RAY_ADDRESS       a Ray cluster for that other work    default: none, processes of this machine
+RAY_ADDRESS       a Ray cluster for all of it          default: none, processes of this machine
 """
 
 import ctypes
@@ -53,6 +53,11 @@ def training_processes(windows: int) -> int:
         most = cores()
     else:
         most = torch.cuda.device_count() if os.environ.get("VQCAST_DEVICE", "cuda") == "cuda" else 1
+    return processes_of(windows, most)
+
+
+def processes_of(windows: int, most: int) -> int:
+    """VQCAST_PROCESSES; without it, the largest number up to `most` that shares `windows` evenly."""
     even = max(number for number in range(1, most + 1) if windows % number == 0)
     return positive_from_environment("VQCAST_PROCESSES", even)
 
@@ -88,7 +93,7 @@ def positive_from_environment(name: str, default: int) -> int:
 
 
 def on_ray() -> bool:
-    """Whether units of work go to a Ray cluster."""
+    """Whether work goes to a Ray cluster."""
     return bool(os.environ.get("RAY_ADDRESS"))
 
 

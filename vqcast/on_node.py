@@ -1,9 +1,10 @@
-"""What a node of a Ray cluster does with a unit of work.
+"""What a node of a Ray cluster does with a unit of work, or as a rank of a training.
 
 It goes there by value and needs the standard library alone: whether the node sees the workspace, and has the
 same code and packages as the machine that sends the work, is what it finds out.
 """
 
+import asyncio
 import hashlib
 import os
 import pickle
@@ -20,12 +21,63 @@ def run_unit(sender: dict, function: bytes, unit: bytes) -> tuple[str | None, ob
     """
     complaint = _complaint(**sender)
     if complaint:
-        return f"node {socket.gethostname()} of the Ray cluster {complaint}", None
+        return complaint, None
     os.chdir(sender["folder"])
     return None, pickle.loads(function)(pickle.loads(unit))
 
 
-def _complaint(folder: str, mark: str, content: str, root: str, code: str, versions: dict) -> str | None:
+def run_rank(sender: dict, line: object, function: bytes) -> None:
+    """`function(line)`, unless there is something wrong with this node, which is then told through `line`."""
+    complaint = _complaint(**sender)
+    if complaint:
+        import ray  # not at the top: this machine can do without, until it has a cluster
+
+        ray.get(line.refuse.remote(complaint))
+        return
+    os.chdir(sender["folder"])
+    pickle.loads(function)(line)
+
+
+class Line:
+    """What the ranks of a training and the stage that started them tell each other: an actor."""
+
+    def __init__(self):
+        self._said, self._refused, self._failure, self._made = "", None, None, None
+        self._interrupted = asyncio.Event()
+
+    async def say(self, text: str) -> None:
+        self._said += text
+
+    async def refuse(self, complaint: str) -> None:
+        self._refused = self._refused or complaint
+
+    async def fail(self, error: bytes) -> None:
+        """Tell of an exception, pickled, that would come again if the ranks were started again."""
+        self._failure = self._failure or error
+
+    async def end(self, made: bool) -> None:
+        """Tell that what was to be made is made, or that the ranks were interrupted and have saved it."""
+        self._made = made
+
+    async def news(self) -> tuple[str, str | None, bytes | None, bool | None]:
+        """What was said since, the first complaint of a node, the first failure, and what `end` was told."""
+        said, self._said = self._said, ""
+        return said, self._refused, self._failure, self._made
+
+    async def interrupt(self) -> None:
+        self._interrupted.set()
+
+    async def interrupted(self) -> None:
+        """Returns once the ranks are to save what they have, and end."""
+        await self._interrupted.wait()
+
+
+def _complaint(**sender: object) -> str | None:
+    found = _differs(**sender)
+    return found and f"node {socket.gethostname()} of the Ray cluster {found}"
+
+
+def _differs(folder: str, mark: str, content: str, root: str, code: str, versions: dict) -> str | None:
     try:
         seen = Path(folder, mark).read_text()
     except OSError:

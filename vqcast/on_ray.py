@@ -38,15 +38,14 @@ def run_on_ray(
     packages.
     """
     needed = {"CPU": 1, "GPU": 0}
-    variables = {name: value for name, value in os.environ.items() if name.startswith("VQCAST_")}
-    variables["PYTHONPATH"] = str(ROOT)
-    if networks:  # on the kind of device and the number of threads that they would have here
+    variables = environment()
+    if networks:
         needed = {"CPU": threads(), "GPU": int(device().type == "cuda")}
-        variables |= {"VQCAST_THREADS": str(threads()), "VQCAST_DEVICE": device().type}
+        variables |= of_networks()
         function = partial(_run_with_its_threads, function)
-    ray = _connected()
-    if not _has_room(ray, needed):
-        raise VqcastError(f"{_no_room(needed)}; VQCAST_THREADS says how many cores")
+    ray = connected()
+    if not room(ray, needed):
+        raise VqcastError(f"{no_room(needed)}; VQCAST_THREADS says how many cores")
     ray.cloudpickle.register_pickle_by_value(on_node)
     run = ray.remote(on_node.run_unit).options(
         name=what,
@@ -58,13 +57,24 @@ def run_on_ray(
     return _results(ray, run, pickle.dumps(function), units, what, needed)
 
 
+def environment() -> dict[str, str]:
+    """Variables that work finds on a node as they are here."""
+    variables = {name: value for name, value in os.environ.items() if name.startswith("VQCAST_")}
+    return variables | {"PYTHONPATH": str(ROOT)}
+
+
+def of_networks() -> dict[str, str]:
+    """Variables that give a network the kind of device and the number of threads that it would have here."""
+    return {"VQCAST_THREADS": str(threads()), "VQCAST_DEVICE": device().type}
+
+
 def _results(
     ray, run, function: bytes, units: Sequence[object], what: str, needed: dict[str, int]
 ) -> Iterator[tuple[int, object]]:
     function = ray.put(function)  # once: what it is bound to may be large
     numbers = iter(range(len(units)))
     running: dict[object, int] = {}
-    with _described(what) as sender:
+    with described(what) as sender:
         while True:
             for number in islice(numbers, max(UNITS_AHEAD * _at_once(ray, needed) - len(running), 0)):
                 running[run.remote(sender, function, pickle.dumps(units[number]))] = number
@@ -83,8 +93,8 @@ def _run_with_its_threads(function: Callable[[object], object], unit: object) ->
 
 
 @contextlib.contextmanager
-def _described(what: str) -> Iterator[dict]:
-    """What a node must find as it is here: `sender` of on_node.run_unit."""
+def described(what: str) -> Iterator[dict]:
+    """What a node must find as it is here: `sender` of on_node."""
     mark, content = Path(".vqcast") / f"seen-by-nodes-{what}", uuid.uuid4().hex
     mark.parent.mkdir(exist_ok=True)
     mark.write_text(content)
@@ -108,10 +118,10 @@ def _next(ray, running: list, needed: dict[str, int]) -> list:
         done, _ = ray.wait(running, timeout=PATIENCE_SECONDS / 10)
         if done:
             return done
-        if _has_room(ray, needed):
+        if room(ray, needed):
             deadline = time.monotonic() + PATIENCE_SECONDS
         elif time.monotonic() > deadline:
-            raise VqcastError(f"{_no_room(needed)} any more; run it again to go on from here")
+            raise VqcastError(f"{no_room(needed)} any more; run it again to go on from here")
 
 
 def _got(ray, result: object, what: str) -> object:
@@ -132,19 +142,20 @@ def _at_once(ray, needed: dict[str, int]) -> int:
     return max(1, min(int(there.get(kind, 0)) // count for kind, count in needed.items() if count))
 
 
-def _has_room(ray, needed: dict[str, int]) -> bool:
-    """Whether a node is large enough for one unit."""
+def room(ray, needed: dict[str, int]) -> int:
+    """How many units the nodes have room for at once, when nothing else is at work there."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return any(all(node.get(kind, 0) >= count for kind, count in needed.items()) for node in nodes)
+    counts = {kind: count for kind, count in needed.items() if count}
+    return sum(min(int(node.get(kind, 0) // count) for kind, count in counts.items()) for node in nodes)
 
 
-def _no_room(needed: dict[str, int]) -> str:
+def no_room(needed: dict[str, int], what: str = "unit") -> str:
     return (
-        f"no node of the Ray cluster has the {needed['CPU']} CPU cores and {needed['GPU']} GPUs of one unit"
+        f"no node of the Ray cluster has the {needed['CPU']} CPU cores and {needed['GPU']} GPUs of one {what}"
     )
 
 
-def _connected():
+def connected():
     """The ray module, connected to the cluster."""
     try:
         import ray

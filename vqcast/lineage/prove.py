@@ -20,6 +20,7 @@ from vqcast.lineage.hashes import list_folder, md5_of
 from vqcast.lineage.locks import Entry, flatten
 from vqcast.lineage.runs import Run
 from vqcast.lineage.surroundings import surroundings
+from vqcast.named_files import files_in_params
 from vqcast.processes import ProcessGroups
 
 PLACE = Path(".vqcast/prove")
@@ -95,6 +96,10 @@ def _clone(evidence: Evidence, model: Model, commit: str, keep: bool, notes: lis
         (clone / ".dvc/config.local").write_text("[cache]\n    dir = cache\n")
         for path, (stage, md5) in sources.items():
             _bring(evidence.root, clone, path, stage, md5)
+        for path in files_in_params(clone):
+            if (evidence.root / path).is_file() and not (clone / path).exists():
+                (clone / path).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(evidence.root / path, clone / path)
         if _downloaded(model) and (evidence.root / STORE).is_dir():
             shutil.copytree(
                 evidence.root / STORE, clone / STORE, copy_function=link_or_copy, dirs_exist_ok=True

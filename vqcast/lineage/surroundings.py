@@ -71,7 +71,10 @@ def where_networks_ran() -> dict[str, object]:
     import torch
 
     used = device()
-    name = torch.cuda.get_device_name(used) if used.type == "cuda" else _cpu()
+    if used.type != "cuda":
+        name = _cpu()
+    else:  # this machine need not have what the nodes of a Ray cluster have
+        name = torch.cuda.get_device_name(used) if torch.cuda.is_available() else "on a node of the cluster"
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     return where | {"device": str(used), "deviceName": name, "processes": ranks, "threads": threads()}
 

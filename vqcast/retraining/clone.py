@@ -16,10 +16,12 @@ from vqcast.dag import read_dag
 from vqcast.errors import VqcastError
 from vqcast.files import SCRATCH
 from vqcast.lineage.record import RUNS_OF_SCRATCH
+from vqcast.named_files import files_in_params
 from vqcast.processes import ProcessGroups
 from vqcast.retraining.git import git
 
 STORE = "data/raw"  # what `download` keeps from run to run; no out of a stage
+WEIGHTS = ".vqcast/weights"  # I3D's, as `evaluate` fetched them
 
 Say = Callable[[str], None]
 
@@ -39,9 +41,9 @@ def furnish(clone: Path, root: Path, scratch: Path) -> None:
     scratch: folder in which its stages keep their progress, for the next clone as well.
     """
     _share_cache_and_remotes(root, clone)
-    for folder in (root / STORE, root / RUNS_OF_SCRATCH, scratch):
+    for folder in (root / STORE, root / WEIGHTS, root / RUNS_OF_SCRATCH, scratch):
         folder.mkdir(parents=True, exist_ok=True)
-    for path in [STORE, *_untracked_inputs(root, clone)]:
+    for path in [STORE, WEIGHTS, *_untracked_inputs(root, clone)]:
         _link(clone / path, root / path)
     _link(clone / SCRATCH, scratch)
     _link(clone / RUNS_OF_SCRATCH, root / RUNS_OF_SCRATCH)  # whose progress it is, for the lineage
@@ -84,10 +86,13 @@ def _share_cache_and_remotes(root: Path, clone: Path) -> None:
 
 
 def _untracked_inputs(root: Path, clone: Path) -> Iterable[str]:
-    """What stages read of the workspace that git does not have, or not whole: own videos, annotations."""
+    """What stages read of the workspace and git does not have, or not whole: videos, annotations, cookies.
+
+    None of them lies in another one.
+    """
     dag = read_dag(clone)
     made = {out for stage in dag for out in stage.outs}
-    read = {dep for stage in dag for dep in stage.deps} - made
+    read = {dep for stage in dag for dep in stage.deps} - made | set(files_in_params(clone))
     for path in read:
         if path.startswith("../"):
             raise VqcastError(f"{path} lies outside of the workspace; name it by its absolute path")
@@ -95,7 +100,12 @@ def _untracked_inputs(root: Path, clone: Path) -> Iterable[str]:
     if not inside:
         return []
     others = git(root, "ls-files", "-z", "--others", "--", *inside).split("\0")
-    return [path for path in inside if any(other == path or other.startswith(f"{path}/") for other in others)]
+    found: list[str] = []
+    for path in inside:
+        untracked = any(other == path or other.startswith(f"{path}/") for other in others)
+        if untracked and not any(path.startswith(f"{folder}/") for folder in found):
+            found.append(path)
+    return found
 
 
 def _link(place: Path, target: Path) -> None:

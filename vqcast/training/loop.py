@@ -156,7 +156,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
                 waited = data.seconds / (time.perf_counter() - began)
                 shown = {name: f"{value:.4g}" for name, value in means.items()}
                 progress.set_postfix(shown | {"data_wait": f"{waited:.1%}"})
-            interrupted = _on_any_rank(interruption.number is not None)
+            interrupted = _on_any_rank(interruption.happened)
             if interrupted or done % settings.checkpoint_every == 0 or done == settings.steps:
                 save(done)
             if interrupted:

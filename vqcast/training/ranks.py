@@ -1,8 +1,9 @@
 """Several processes that train one network, each a rank; a process alone is rank 0 of 1.
 
-torchrun may have started them, on one machine or many. Otherwise a training stage starts its own on this
-machine, one for each GPU or CPU core: on a CPU, processes of one thread that meet once a step are faster
-than threads that meet at every layer, and do not stand still when something else uses a core as well.
+torchrun may have started them, on one machine or many; where RAY_ADDRESS is set, Ray Train does. Otherwise a
+training stage starts its own on this machine, one for each GPU or CPU core: on a CPU, processes of one thread
+that meet once a step are faster than threads that meet at every layer, and do not stand still when something
+else uses a core as well.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -20,11 +21,25 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vqcast.errors import VqcastError
-from vqcast.execution import device, training_processes
+from vqcast.execution import device, on_ray, training_processes
 from vqcast.settings import Training
 
 RENDEZVOUS = "VQCAST_RENDEZVOUS"  # the folder in which the ranks that a stage started itself meet
 FIRST_RANK = "VQCAST_FIRST_RANK"  # the process that started them
+
+
+def on_all_ranks(stage: str, settings: Training, train: Callable[[], None]) -> None:
+    """Call `train` in every rank; what goes wrong in one of them is raised here, in what the user sees.
+
+    It must be possible to pickle `train`, which finds nothing of this process elsewhere but its folder.
+    """
+    if on_ray() and "WORLD_SIZE" not in os.environ:
+        from vqcast.training.on_ray import train_on_ray  # not at the top: ray need not be installed
+
+        train_on_ray(stage, settings.batch_size // settings.accumulate, train)
+        return
+    with joined_ranks(settings):
+        train()
 
 
 @contextlib.contextmanager
