@@ -155,9 +155,9 @@ def units(stage: str) -> Sequence[object]:
         from benchmarks.stand_ins import encoder_and_shards
 
         return encoder_and_shards(settings)[1]
-    from vqcast.latents import Latents
+    from benchmarks.stand_ins import predicted_windows
 
-    windows = len(Latents("data/latents", "val"))
+    windows = len(predicted_windows(settings))
     if stage == "sample":
         from vqcast.sampling.windows import batches_of
 

@@ -26,6 +26,7 @@ from vqcast.metrics.scores import Scoring, batches_of, score_windows
 from vqcast.models import read_config
 from vqcast.networks.grids import Grids
 from vqcast.sampling.store import write_samples
+from vqcast.sampling.windows import chosen_windows
 from vqcast.settings import Settings, load_settings
 from vqcast.video import ffmpeg
 from vqcast.video.archives import archive_key
@@ -46,16 +47,17 @@ SMALL_PRIOR |= {"condition_hidden": 8, "condition_residual": 8, "condition_layer
 ONE_STEP = {"steps": 1, "batch_size": 2, "accumulate": 1, "warmup_steps": 1}
 
 
-def make_parameters(annotations: list[str]) -> None:
+def make_parameters(annotations: list[str], val_windows: int) -> None:
     """The preset for Kinetics-600, with networks and clips so small that they take no time.
 
-    As many windows lie in a clip; its frames are fewer.
+    As many windows lie in a clip; its frames are fewer. As many are predicted, if there are as many.
     """
     document = yaml.safe_load((ROOT / "presets/kinetics600.yaml").read_text())
     document["download"]["kinetics"]["annotations"] = annotations
     document["download"]["kinetics_archives"]["lists"] = ["archives.txt"]
     document["clip"]["size"] = SIZE
     document["window"]["stride"] = 1
+    document["sample"]["windows"] = min(document["sample"]["windows"], val_windows)
     document["vqvae"] |= SMALL_VQVAE
     for prior in ("top_prior", "bottom_prior"):
         document[prior] |= SMALL_PRIOR
@@ -69,11 +71,11 @@ def download(videos: int) -> None:
 
     The clips of an archive are one file.
     """
-    for folder in ("data/kinetics", "data/videos"):
+    for folder in ("data/kinetics", "data/videos", "data/systems"):
         Path(folder).mkdir(parents=True)
     Path("data/exclude.csv").write_text("id,reason,date\n")
     val = round(videos * VAL_SHARE / 16) * 16  # so that they fill batches
-    make_parameters(["train.txt", "val.txt"])
+    make_parameters(["train.txt", "val.txt"], val * WINDOWS_A_CLIP)
     store, urls = Store("data/raw"), []
     Path("data/raw/requests").mkdir(parents=True)
     for split, numbers in (("train", range(val, videos)), ("val", range(val))):
@@ -154,6 +156,12 @@ def codes_a_window(settings: Settings) -> int:
 MODELS = [f"models/{name}" for name in ("vqvae", "top_prior", "bottom_prior")]
 
 
+def predicted_windows(settings: Settings) -> list[str]:
+    """The ids of the validation windows that are predicted and judged."""
+    ids = list(Latents("data/latents", "val").window_ids())
+    return [ids[number] for number in chosen_windows(ids, settings.sample.windows)]
+
+
 def sample() -> None:
     """Whole files of samples."""
     settings = load_settings()
@@ -165,7 +173,7 @@ def sample() -> None:
     codes = {level: np.zeros(math.prod(shapes(settings)[level]), np.uint16) for level in ("top", "bottom")}
     rows = (
         {"window": window, "sample": number, **codes, "video": video}
-        for window in Latents("data/latents", "val").window_ids()
+        for window in predicted_windows(settings)
         for number in range(settings.sample.samples_per_window)
     )
     a_file = settings.sample.windows_per_shard * settings.sample.samples_per_window
@@ -187,7 +195,7 @@ def evaluate() -> None:
     identity = [settings.window, settings.evaluate, [], open_features(settings.evaluate).weights_sha256]
     scratch = open_scratch("evaluate", identity, inputs)
     score_windows(scoring, settings.evaluate.batch_size, scratch)
-    first, *others = batches_of(len(Latents("data/latents", "val")), settings.evaluate, scratch)
+    first, *others = batches_of(len(predicted_windows(settings)), settings.evaluate, scratch)
     for batch in others:
         os.link(first.file, batch.file)
 
