@@ -57,7 +57,8 @@ def make_parameters(annotations: list[str], val_windows: int) -> None:
     document["download"]["kinetics_archives"]["lists"] = ["archives.txt"]
     document["clip"]["size"] = SIZE
     document["window"]["stride"] = 1
-    document["sample"]["windows"] = min(document["sample"]["windows"], val_windows)
+    batch_size = document["evaluate"]["batch_size"]  # that they fill, as every batch stands for the first
+    document["sample"]["windows"] = min(document["sample"]["windows"], val_windows) // batch_size * batch_size
     document["vqvae"] |= SMALL_VQVAE
     for prior in ("top_prior", "bottom_prior"):
         document[prior] |= SMALL_PRIOR
