@@ -40,6 +40,7 @@ VAL_SHARE = 0.07  # of Kinetics-600's training and validation videos
 LABELS = 600
 CLIPS_AN_ARCHIVE = 1000
 WINDOWS_A_CLIP = 15  # of 250 frames, 16 apart
+PREDICTED = 4096  # windows; whole batches, each of which stands for the first
 SIZE = 16  # pixels
 SMALL_VQVAE = {"hidden": 8, "residual": 8, "residual_layers": 1, "codes": 16, "code_dim": 8}
 SMALL_PRIOR = {"hidden": 16, "residual": 8, "layers": 2, "heads": 2, "attention_every": 2}
@@ -50,15 +51,15 @@ ONE_STEP = {"steps": 1, "batch_size": 2, "accumulate": 1, "warmup_steps": 1}
 def make_parameters(annotations: list[str], val_windows: int) -> None:
     """The preset for Kinetics-600, with networks and clips so small that they take no time.
 
-    As many windows lie in a clip; its frames are fewer. As many are predicted, if there are as many.
+    As many windows lie in a clip; its frames are fewer. Only PREDICTED windows are predicted and judged: it is
+    sample.windows that says how many, however large the collection is.
     """
     document = yaml.safe_load((ROOT / "presets/kinetics600.yaml").read_text())
     document["download"]["kinetics"]["annotations"] = annotations
     document["download"]["kinetics_archives"]["lists"] = ["archives.txt"]
     document["clip"]["size"] = SIZE
     document["window"]["stride"] = 1
-    batch_size = document["evaluate"]["batch_size"]  # that they fill, as every batch stands for the first
-    document["sample"]["windows"] = min(document["sample"]["windows"], val_windows) // batch_size * batch_size
+    document["sample"]["windows"] = min(PREDICTED, val_windows)
     document["vqvae"] |= SMALL_VQVAE
     for prior in ("top_prior", "bottom_prior"):
         document[prior] |= SMALL_PRIOR

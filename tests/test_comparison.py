@@ -86,7 +86,7 @@ def test_the_score_at_a_half_is_the_mean_over_two_disjoint_halves(tmp_path):
     halves = [rank * 2 < 81, rank * 2 >= 81]
     by_hand = [frechet_distance(first[half, 0], second[half, 0]) for half in halves]
     assert found.by_windows[1] == [40, pytest.approx(np.mean(by_hand), rel=1e-9)]
-    assert [windows for windows, _ in found.by_windows] == [81, 40, 27, 20, 16]
+    assert [windows for windows, _ in found.by_windows] == [81, 40, 20, 10]
 
 
 def test_more_windows_score_less_and_the_extrapolation_comes_near_the_true_distance(tmp_path):

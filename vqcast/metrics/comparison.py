@@ -2,8 +2,8 @@
 
 The windows are judged in folds, each a set of its own, for mean and spread (section 5.2). No two folds share
 a video, whose windows are much alike. Every distance depends on the number N of windows, by a bias that falls
-as 1/N; so each is also given at N, N/2, N/3, ..., and extrapolated to infinitely many (Chong and
-Forsyth 2020).
+as 1/N; so each is also given at N, N/2, N/4 and N/8, and extrapolated to infinitely many (Chong and Forsyth
+2020).
 
 Shapes: N windows, S samples a window, D features.
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from vqcast.metrics.arrays import ArrayFile
-from vqcast.metrics.frechet import Gaussian, distance
+from vqcast.metrics.frechet import PIECE, Gaussian, distance
 from vqcast.video.windows import WindowRef
 
-MOST_PARTS = 5  # a distance is given at N windows, N/2, ... N/MOST_PARTS
+MOST_PARTS = 8  # a power of 2; a distance is given at N windows, N/2, ... N/MOST_PARTS
 LINEAR_FROM = 2  # windows for each dimension of the features: with fewer, the bias is not as 1/N
 POINTS = 3  # through which a line is drawn at least
 
@@ -102,11 +102,14 @@ def score(first: ArrayFile, second: ArrayFile, fold: np.ndarray, rank: np.ndarra
     fold, rank = fold[:count], rank[:count].argsort().argsort()
     by_fold = _distances(first, second, fold, int(fold.max()) + 1)
     by_windows = []
-    for parts in range(1, MOST_PARTS + 1):
-        distances = _distances(first, second, rank * parts // count, parts)
-        if None in distances:
+    sets = [gather(features, rank * MOST_PARTS // count, MOST_PARTS) for features in (first, second)]
+    while True:
+        distances = [_distance(*pair) for pair in zip(*sets, strict=True)]
+        if None not in distances:
+            by_windows.insert(0, [count // len(distances), float(np.mean(distances))])
+        if len(distances) == 1:
             break
-        by_windows.append([count // parts, float(np.mean(distances))])
+        sets = [[a.with_(b) for a, b in zip(parts[::2], parts[1::2], strict=True)] for parts in sets]
     whole = by_windows[0][1] if by_windows else None
     dimension = first.shape[-1]
     return Score(whole, by_fold, *_mean_and_spread(by_fold), by_windows, extrapolated(by_windows, dimension))
@@ -126,12 +129,23 @@ def gather(features: ArrayFile, part: np.ndarray, parts: int) -> list[Gaussian]:
     """The Gaussian of each part's features; part (N,): which one a window is in, -1 in none."""
     dimension = features.shape[-1]
     gaussians = [Gaussian(dimension) for _ in range(parts)]
+    waiting: list[list[np.ndarray]] = [[] for _ in range(parts)]  # to be taken in by many, which is faster
+
+    def take_in(number: int) -> None:
+        gaussians[number].add(np.concatenate(waiting[number]))
+        waiting[number].clear()
+
     for rows, piece in features.pieces():
         here = part[rows]
         for number in range(parts):
             chosen = piece[: len(here)][here == number]
             if len(chosen):
-                gaussians[number].add(chosen.reshape(-1, dimension))
+                waiting[number].append(chosen.reshape(-1, dimension))
+            if sum(map(len, waiting[number])) >= PIECE:
+                take_in(number)
+    for number in range(parts):
+        if waiting[number]:
+            take_in(number)
     return gaussians
 
 

@@ -3,11 +3,13 @@
 Shapes: N and M features of dimension D.
 """
 
+import copy
+
 import numpy as np
 
 from vqcast.errors import VqcastError
 
-PIECE = 512  # features taken in at once
+PIECE = 1024  # features taken in at once
 
 
 class Gaussian:
@@ -31,12 +33,23 @@ class Gaussian:
     def _add(self, piece: np.ndarray) -> None:
         if not np.isfinite(piece).all():
             raise VqcastError("a Frechet distance needs finite features, and some are not")
-        total = self.count + len(piece)
         mean = piece.mean(axis=0)
+        self._join(len(piece), mean, piece - mean)
+
+    def with_(self, other: "Gaussian") -> "Gaussian":
+        """That of both sets together."""
+        both = copy.copy(self)
+        both._join(other.count, other.mean, other.root)
+        return both
+
+    def _join(self, count: int, mean: np.ndarray, root: np.ndarray) -> None:
+        if not count:
+            return
+        total = self.count + count
         step = mean - self.mean
-        between = np.sqrt(self.count * len(piece) / total) * step
-        self.root = np.linalg.qr(np.vstack([self.root, between, piece - mean]), mode="r")
-        self.mean = self.mean + step * (len(piece) / total)
+        between = np.sqrt(self.count * count / total) * step
+        self.root = np.linalg.qr(np.vstack([self.root, between, root]), mode="r")
+        self.mean = self.mean + step * (count / total)
         self.count = total
 
 

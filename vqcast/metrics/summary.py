@@ -129,7 +129,7 @@ def protocol(
             "split": "by video, each fold's windows predicted against the same windows true; "
             "for the floor, one fold's true windows against the next one's",
             "spread": "standard deviation over the folds, over their number less 1",
-            "infinite_windows": "line in 1/N through the distances at N, N/2, N/3, ..., each the mean over "
+            "infinite_windows": "line in 1/N through the distances at N, N/2, N/4, N/8, each the mean over "
             f"disjoint sets; with {POINTS} points or more of at least {LINEAR_FROM} windows a dimension",
         },
     }

@@ -57,9 +57,10 @@ def rate(rating: Rating) -> None:
         return
     listener = _listen(rating.host, rating.port)
     address = f"http://{_in_url(rating.host)}:{listener.getsockname()[1]}"
-    _announce(rating, study, answers, address)
     hosts = [*LOOPBACK, rating.host] if rating.host not in ("0.0.0.0", "::") else ["*"]
     config = uvicorn.Config(make_app(study, answers, hosts), log_level="warning", access_log=False)
+    config.load()  # before raters are told where it is
+    _announce(rating, study, answers, address)
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 
