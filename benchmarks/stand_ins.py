@@ -51,8 +51,8 @@ ONE_STEP = {"steps": 1, "batch_size": 2, "accumulate": 1, "warmup_steps": 1}
 def make_parameters(annotations: list[str], val_windows: int) -> None:
     """The preset for Kinetics-600, with networks and clips so small that they take no time.
 
-    As many windows lie in a clip; its frames are fewer. Only PREDICTED windows are predicted and judged: it is
-    sample.windows that says how many, however large the collection is.
+    As many windows lie in a clip; its frames are fewer. PREDICTED windows are predicted and judged: how many
+    is said by sample.windows, and does not grow with the collection.
     """
     document = yaml.safe_load((ROOT / "presets/kinetics600.yaml").read_text())
     document["download"]["kinetics"]["annotations"] = annotations
