@@ -75,6 +75,7 @@ def main() -> None:
         figures,
         arguments.curves,
         latents,
+        windows.rows,
         read_positions(arguments.positions),
         settings.window,
         rule(choice, licences),

@@ -181,13 +181,14 @@ class Latents(Dataset):
         for path in self.files:
             yield from self._reading(path, lambda file: file.read(["window"]))["window"].to_pylist()
 
-    def row_groups(self) -> Iterator[tuple[range, RowGroup]]:
-        """All row groups, each with the numbers of its windows."""
+    def row_groups(self, chosen: np.ndarray | None = None) -> Iterator[tuple[range, RowGroup]]:
+        """Row groups, each with the numbers of its windows: all, or those with a `chosen` one, (N,) bool."""
         first = 0
         for shard, end in enumerate(self._ends.tolist()):
             for group in range(-(-(end - first) // self._group_rows[shard])):
                 last = min(first + self._group_rows[shard], end)
-                yield range(first, last), self._read(shard, group)
+                if chosen is None or chosen[first:last].any():
+                    yield range(first, last), self._read(shard, group)
                 first = last
 
     def _find(self, number: int) -> tuple[RowGroup, int]:

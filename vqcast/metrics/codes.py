@@ -20,7 +20,7 @@ def slice_counts(latents: Latents, chosen: np.ndarray | None = None) -> dict[str
         level: np.zeros((latents.manifest.grids.shape(level)[0], codebook), int)
         for level in ("top", "bottom")
     }
-    for numbers, group in latents.row_groups():
+    for numbers, group in latents.row_groups(chosen):
         wanted = slice(None) if chosen is None else chosen[numbers.start : numbers.stop]
         for level, its_counts in counts.items():
             for codes, of_slice in zip(group.codes[level][wanted].swapaxes(0, 1), its_counts, strict=True):

@@ -44,6 +44,7 @@ class Content:
     figures: dict
     curves: str | Path  # folder of learning curves
     latents: Latents
+    rows: np.ndarray  # (N,), of the latents: the windows that were predicted
     nll_bits: dict[str, np.ndarray]  # by level, (T, H, W) of the predicted positions
     window: Window
     rule: list[str]  # how the windows were chosen
@@ -63,7 +64,9 @@ def render_page(templates: str | Path, content: Content) -> str:
     )
     environment.filters["figure"] = _figure
     figures, window, levels = content.figures, content.window, tuple(content.nll_bits)
-    counts = slice_counts(content.latents)
+    predicted = np.zeros(len(content.latents), bool)
+    predicted[content.rows] = True
+    counts = slice_counts(content.latents, predicted)
     metric = figures["protocol"]["frechet"]["metric"]
     groups = _groups(figures)
     return environment.get_template("index.html.j2").render(
