@@ -45,18 +45,18 @@ def executable() -> str | None:
     return os.environ.get("VQCAST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
+@contextmanager
+def chromium() -> Iterator:
     """VQCAST_CHROMIUM names its program; else one on the PATH, or the one that playwright installed."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
         try:
             # Without a sandbox, which root and containers cannot have: it sees this project's pages alone.
-            chromium = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
+            started = playwright.chromium.launch(executable_path=executable(), args=["--no-sandbox"])
         except api.Error as error:
             pytest.skip(f"no Chromium can be started: {error.message.splitlines()[0]}")
-        yield chromium
-        chromium.close()
+        yield started
+        started.close()
 
 
 @contextmanager

@@ -56,6 +56,15 @@ def evaluated(tmp_path_factory) -> Path:
     return make_evaluated(tmp_path_factory.mktemp("evaluated"))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium without a window."""
+    from tests.browser import chromium
+
+    with chromium() as started:
+        yield started
+
+
 @pytest.fixture
 def mirror():
     """A mirror of Kinetics, on a site of its own."""

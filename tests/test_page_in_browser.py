@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stages import report
-from tests.browser import CONTRAST, PHONE, browser, opened  # noqa: F401 one is a fixture
+from tests.browser import CONTRAST, PHONE, opened
 from tests.evaluated import HOSTILE, REPORT, run
 
 FRAMES = 16
@@ -27,7 +27,7 @@ def page_file(evaluated, tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, page_file):  # noqa: F811
+def page(browser, page_file):
     with opened(browser, viewport={"width": 1200, "height": 900}) as page:
         page.goto(page_file.as_uri())
         yield page
@@ -125,7 +125,7 @@ def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read_and_pauses(
     assert all(below >= above - 1 for above, below in pairwise(later))
 
 
-def test_nothing_moves_unasked_for_those_who_want_less_motion(browser, page_file):  # noqa: F811
+def test_nothing_moves_unasked_for_those_who_want_less_motion(browser, page_file):
     with opened(browser, reduced_motion="reduce") as page:
         page.goto(page_file.as_uri())
         assert page.evaluate(RUNNING) == 0
@@ -134,7 +134,7 @@ def test_nothing_moves_unasked_for_those_who_want_less_motion(browser, page_file
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_readable_on_a_phone_in_light_and_dark(browser, page_file, scheme):  # noqa: F811
+def test_page_is_readable_on_a_phone_in_light_and_dark(browser, page_file, scheme):
     with opened(browser, viewport=PHONE, color_scheme=scheme) as page:
         page.goto(page_file.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

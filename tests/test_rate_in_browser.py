@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.browser import CONTRAST, PHONE, browser, opened  # noqa: F401 one is a fixture
+from tests.browser import CONTRAST, PHONE, opened
 from tests.studies import HOSTILE, RateServer, make_project
 
 FAST = ("--fps", "60")
@@ -70,7 +70,7 @@ def answers(server, rater):
     ]
 
 
-def test_twenty_judgements_survive_a_server_that_is_killed_half_way(browser, server):  # noqa: F811
+def test_twenty_judgements_survive_a_server_that_is_killed_half_way(browser, server):
     rater = server.codes[0]
     with opened(browser) as page:
         enter(page, server, rater)
@@ -92,7 +92,7 @@ def test_twenty_judgements_survive_a_server_that_is_killed_half_way(browser, ser
     assert len(set(shown)) == 20
 
 
-def test_page_asks_for_nothing_from_elsewhere_and_complains_of_nothing(browser, server):  # noqa: F811
+def test_page_asks_for_nothing_from_elsewhere_and_complains_of_nothing(browser, server):
     with opened(browser) as page:
         enter(page, server, server.codes[0])
         judge(page, by_key("ArrowLeft"))
@@ -103,7 +103,7 @@ def test_page_asks_for_nothing_from_elsewhere_and_complains_of_nothing(browser, 
         assert all(url.startswith((f"{server.url}/", "data:")) for url in page.requested), page.requested
 
 
-def test_both_videos_play_in_step_and_say_what_is_given(browser, server):  # noqa: F811
+def test_both_videos_play_in_step_and_say_what_is_given(browser, server):
     pixel = """() => ["left", "right"].map((side) => {
       const canvas = document.getElementById(side);
       return [...canvas.getContext("2d").getImageData(8, 8, 1, 1).data].slice(0, 3).join();
@@ -131,7 +131,7 @@ def test_both_videos_play_in_step_and_say_what_is_given(browser, server):  # noq
         assert 9 <= len(made_up) <= 12 and all(left != right for left, right in made_up)
 
 
-def test_pause_holds_both_videos_and_lets_them_go_on(browser, server):  # noqa: F811
+def test_pause_holds_both_videos_and_lets_them_go_on(browser, server):
     look = "() => document.getElementById('left').toDataURL() + document.getElementById('right').toDataURL()"
     with opened(browser) as page:
         enter(page, server, server.codes[0])
@@ -146,7 +146,7 @@ def test_pause_holds_both_videos_and_lets_them_go_on(browser, server):  # noqa: 
         page.wait_for_function(f"held => ({look})() !== held", arg=held)
 
 
-def test_two_raters_at_once_are_kept_apart(browser, server):  # noqa: F811
+def test_two_raters_at_once_are_kept_apart(browser, server):
     one, other, _ = server.codes
     with opened(browser) as first, opened(browser) as second:
         enter(first, server, one)
@@ -164,7 +164,7 @@ def test_two_raters_at_once_are_kept_apart(browser, server):  # noqa: F811
     assert answers(server, other) == ["right", "tie"] * 3
 
 
-def test_held_or_early_key_is_no_judgement(browser, server):  # noqa: F811
+def test_held_or_early_key_is_no_judgement(browser, server):
     rater = server.codes[0]
     with opened(browser) as page:
         page.route("**/picture/**", lambda route: route.abort())
@@ -181,7 +181,7 @@ def test_held_or_early_key_is_no_judgement(browser, server):  # noqa: F811
     assert answers(server, rater) == ["right"]
 
 
-def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read(browser, server):  # noqa: F811
+def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read(browser, server):
     with opened(browser) as page:
         page.goto(server.url)
         focused = "() => document.activeElement.id || document.activeElement.name"
@@ -202,7 +202,7 @@ def test_keyboard_alone_reaches_all_in_the_order_in_which_it_is_read(browser, se
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_readable_on_a_phone_in_light_and_dark(browser, server, scheme):  # noqa: F811
+def test_pages_are_readable_on_a_phone_in_light_and_dark(browser, server, scheme):
     papers = set()
     with opened(browser, viewport=PHONE, color_scheme=scheme) as page:
 
@@ -229,7 +229,7 @@ def test_pages_are_readable_on_a_phone_in_light_and_dark(browser, server, scheme
     assert not papers and (brightness > 600 if scheme == "light" else brightness < 150)
 
 
-def test_script_in_a_label_does_not_run(browser, server):  # noqa: F811
+def test_script_in_a_label_does_not_run(browser, server):
     with opened(browser) as page:
         enter(page, server, server.codes[0])
         for _ in range(4):
@@ -243,7 +243,7 @@ def test_script_in_a_label_does_not_run(browser, server):  # noqa: F811
         assert page.get_by_role("alert").inner_text().startswith("There is no rater with the code")
 
 
-def test_wrong_code_is_told_and_the_right_one_may_be_written_large(browser, server):  # noqa: F811
+def test_wrong_code_is_told_and_the_right_one_may_be_written_large(browser, server):
     with opened(browser) as page:
         enter(page, server, "nobody")
         assert "There is no rater with the code “nobody”" in page.get_by_role("alert").inner_text()
@@ -252,7 +252,7 @@ def test_wrong_code_is_told_and_the_right_one_may_be_written_large(browser, serv
         page.wait_for_selector("#pair")
 
 
-def test_rater_who_is_done_is_told_so(browser, project, tmp_path):  # noqa: F811
+def test_rater_who_is_done_is_told_so(browser, project, tmp_path):
     options = (*FAST, "--videos", "2", "--raters", "1", "--judgements", "1", "--answers", str(tmp_path / "a"))
     with RateServer(project, *options) as server, opened(browser) as page:
         enter(page, server, server.codes[0])
