@@ -96,6 +96,7 @@ class _Training:
         )
         self.error: Exception | None = None
         self.made: bool | None = None
+        self.line_open = False
         self.thread = threading.Thread(target=self._fit, daemon=True)
 
     def to_its_end(self, interruption: Interruption) -> None:
@@ -118,6 +119,8 @@ class _Training:
                     )
             self._pass_on_news()
         finally:
+            if self.line_open:  # a bar of a rank that did not come to its end; what is said next is its own line
+                sys.stderr.write("\n")
             shutil.rmtree(self.notes, ignore_errors=True)
         if self.error and not self.made and not interruption.happened:
             reason = str(self.error).strip().splitlines()[-1]
@@ -139,6 +142,8 @@ class _Training:
             raise VqcastError(f"the Ray cluster is gone ({type(error).__name__}); run it again") from None
         sys.stderr.write(said)
         sys.stderr.flush()
+        if said:
+            self.line_open = not said.endswith("\n")
         if refused:
             raise VqcastError(refused)
         if failure:
