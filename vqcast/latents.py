@@ -31,8 +31,14 @@ from vqcast.networks.grids import Grids
 
 CODEBOOKS = "codebooks.safetensors"
 LEVELS = ("prefix_top", "prefix_bottom", "top", "bottom")
-SCHEMA = pa.schema([("window", pa.string()), *((level, pa.list_(pa.uint16())) for level in LEVELS)])
-CODES_A_GROUP = 2**19  # about a millisecond to read; smaller ones would each need dictionaries of their own
+CODE_LIST = pa.list_(pa.field("element", pa.uint16(), nullable=False))
+SCHEMA = pa.schema(
+    [
+        pa.field("window", pa.string(), nullable=False),
+        *(pa.field(level, CODE_LIST, nullable=False) for level in LEVELS),
+    ]
+)
+CODES_A_GROUP = 2**20  # a few milliseconds to read; smaller ones would each need dictionaries of their own
 CACHED_BYTES = 256 * 2**20  # of the row groups used last, a process
 OPEN_SHARDS = 16  # whose lists of row groups are kept, a process
 
@@ -70,7 +76,7 @@ def _table(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> pa.Table:
     for level in range(len(LEVELS)):
         flat = np.stack([codes[level].reshape(-1) for _, codes in rows]).astype(np.uint16, copy=False)
         offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
-        columns.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.reshape(-1))))
+        columns.append(pa.ListArray.from_arrays(offsets, pa.array(flat.reshape(-1)), type=CODE_LIST))
     return pa.table(columns, schema=SCHEMA)
 
 

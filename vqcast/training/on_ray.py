@@ -119,7 +119,7 @@ class _Training:
                     )
             self._pass_on_news()
         finally:
-            if self.line_open:  # a bar of a rank that did not come to its end; what is said next is its own line
+            if self.line_open:  # by a bar that did not come to its end
                 sys.stderr.write("\n")
             shutil.rmtree(self.notes, ignore_errors=True)
         if self.error and not self.made and not interruption.happened:
