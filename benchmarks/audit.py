@@ -8,6 +8,7 @@ clip's bytes change. A clip is a video's only one, as in Kinetics.
 index_s          seconds of the first `pipeline.py audit video`, which reads every table of every commit
 index_cpu_s      CPU seconds of it, which a busy machine does not stretch as much
 index_mib        size of the index
+index_peak_mib   peak memory of the process that makes it
 video_s          median seconds of `pipeline.py audit video` once indexed, the whole command
 file_s           the same for a file, which is found by its content
 extend_s         seconds of the next one after a commit more
@@ -28,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks.measure import peak_memory
 from benchmarks.stages import ROOT
 from vqcast.lineage.hashes import md5_file
 from vqcast.lineage.index import PLACE
@@ -115,12 +117,17 @@ def commit(project: Path, number: int, manifest: pa.Table) -> None:
     subprocess.run(["git", *PERSON, "commit", "--quiet", "-m", f"run {number}"], cwd=project, check=True)
 
 
-def ask(project: Path, what: str) -> tuple[float, dict]:
-    """Seconds of the whole command, and its answer."""
+def ask(project: Path, what: str) -> tuple[float, dict, int]:
+    """Seconds of the whole command, its answer, and its peak memory in bytes."""
     command = [sys.executable, str(ROOT / "pipeline.py"), "audit", "video", "--json", "--", what]
     began = time.perf_counter()
-    finished = subprocess.run(command, cwd=project, stdout=subprocess.PIPE, check=True)
-    return time.perf_counter() - began, json.loads(finished.stdout)
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, cwd=project, stdout=said) as process:
+        peak = peak_memory(process)
+        seconds = time.perf_counter() - began
+        if process.wait():
+            sys.exit(process.returncode)
+        said.seek(0)
+        return seconds, json.load(said), peak
 
 
 def measure(project: Path, clips: int, commits: int) -> dict[str, object]:
@@ -134,7 +141,7 @@ def measure(project: Path, clips: int, commits: int) -> dict[str, object]:
     asked = videos[change * (commits // 2)]  # it leaves after commit `commits // 2`
 
     cpu_before = os.times()
-    index_s, answer = ask(project, asked)
+    index_s, answer, peak = ask(project, asked)
     cpu = os.times()
     held = sum(len(model["commits"]) for model in answer["trained"] + answer["validated"])
     if held != 3 * (commits // 2 + 1):
@@ -144,13 +151,14 @@ def measure(project: Path, clips: int, commits: int) -> dict[str, object]:
     file.write_bytes(asked.encode())  # the content whose hash the table states
     file_s = statistics.median(ask(project, str(file))[0] for _ in range(REPEATS))
     commit(project, commits, whole[1].slice(commits * change, clips))
-    extend_s, _ = ask(project, asked)
+    extend_s, *_ = ask(project, asked)
     return {
         "clips": clips,
         "commits": commits,
         "index_s": round(index_s, 1),
         "index_cpu_s": round(sum(cpu[2:4]) - sum(cpu_before[2:4]), 1),
         "index_mib": round((project / PLACE).stat().st_size / 2**20),
+        "index_peak_mib": round(peak / 2**20),
         "video_s": round(video_s, 2),
         "file_s": round(file_s, 2),
         "extend_s": round(extend_s, 1),

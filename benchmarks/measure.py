@@ -1,8 +1,12 @@
-"""Times of several things, taken in turn so that a busy machine slows them alike."""
+"""Times of several things, taken in turn so that a busy machine slows them alike; a process's memory."""
 
+import contextlib
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -26,3 +30,17 @@ def matrix_vector_product() -> Callable[[], torch.Tensor]:
     side = 8192
     matrix, vector = torch.randn(MATRIX_BYTES // 4 // side, side), torch.randn(side)
     return lambda: torch.mv(matrix, vector)
+
+
+def peak_memory(process: subprocess.Popen) -> int:
+    """Bytes that a process takes at its peak; returns once it has ended, and leaves it to be waited for.
+
+    Not `ru_maxrss`, in which a process starts with what its parent takes.
+    """
+    peak = 0
+    while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        with contextlib.suppress(OSError, IndexError):  # it has ended
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak = max(peak, int(status.split("VmHWM:")[1].split()[0]) * 1024)
+        time.sleep(0.02)
+    return peak

@@ -18,7 +18,6 @@ take does not depend on the number of videos. All of it takes about half an hour
 """
 
 import argparse
-import contextlib
 import json
 import math
 import os
@@ -33,6 +32,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.measure import peak_memory
 from benchmarks.stages import ROOT
 
 VIDEOS = (5_000, 50_000, 500_000)
@@ -66,14 +66,10 @@ def environment() -> dict[str, str]:
 
 def measured(folder: Path, command: Sequence[str]) -> dict[str, float]:
     """Seconds that a process takes in `folder`, on the clock and of a core, and its peak memory in GB."""
-    began, peak = time.perf_counter(), 0
+    began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=said)
-        while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            with contextlib.suppress(OSError, IndexError):  # it has ended
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                peak = max(peak, int(status.split("VmHWM:")[1].split()[0]) * 1024)
-            time.sleep(0.05)
+        peak = peak_memory(process)
         seconds = time.perf_counter() - began
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ SPAN = ("start", "end")
 REPEATED = ("split", "shard", "label", "licence")  # few values, each hashed once
 CONTENTS = ("sha256", "video_sha256")  # hex in the table, 32 bytes here
 COLUMNS = (*TEXTS, *SPAN, *CONTENTS)
+ROWS_AT_ONCE = 50_000  # of a table, in memory
 DIGITS = np.full(256, 255, np.uint8)  # value of each hex digit, by its code
 DIGITS[list(b"0123456789abcdef")] = range(16)
 SCHEMA = """
@@ -107,26 +109,34 @@ class Index:
         return lost
 
     def _add(self, md5: str, path: Path, known: "_Known") -> int:
-        table = pq.ParquetFile(path, read_dictionary=REPEATED).read([*COLUMNS, "status"])
-        table = table.filter(pc.equal(table["status"], "ok")).select(COLUMNS).combine_chunks()
-        try:
-            contents = {name: _digests(table[name]) for name in CONTENTS}
-        except ValueError:
-            raise VqcastError(f"{path} is damaged: it states a SHA-256 that is none") from None
-        keys = _keys(table, contents)
-        ids, new = known.find(keys, contents["sha256"])
-        first = known.next_id
-        rows = np.flatnonzero(new)
-        ids[rows] = np.arange(first, first + len(rows))
-        self._insert(
-            table.take(pa.array(rows)), ids[rows], keys[rows], {k: v[rows] for k, v in contents.items()}
-        )
-        known.add(keys[rows], contents["sha256"][rows], ids[rows])
+        """Take in a table; returns how many of its clips were not known. It is read a batch at a time."""
+        all_ids, new_rows = [np.empty(0, np.int64)], [_Rows.none()]
+        next_id = known.next_id
+        file = pq.ParquetFile(path, read_dictionary=REPEATED)
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=[*COLUMNS, "status"]):
+            table = pa.Table.from_batches([batch])
+            table = table.filter(pc.equal(table["status"], "ok")).select(COLUMNS).combine_chunks()
+            try:
+                contents = {name: _digests(table[name]) for name in CONTENTS}
+            except ValueError:
+                raise VqcastError(f"{path} is damaged: it states a SHA-256 that is none") from None
+            keys = _keys(table, contents)
+            ids, new = known.find(keys, contents["sha256"])
+            rows = np.flatnonzero(new)
+            ids[rows] = np.arange(next_id, next_id + len(rows))
+            next_id += len(rows)
+            self._insert(
+                table.take(pa.array(rows)), ids[rows], keys[rows], {k: v[rows] for k, v in contents.items()}
+            )
+            all_ids.append(ids)
+            new_rows.append(_Rows(keys[rows], _first_bytes(contents["sha256"][rows]), ids[rows]))
+        known.add(new_rows)
+        ids = np.concatenate(all_ids)
         listed = np.zeros(known.next_id, bool)
         listed[ids] = True
         ranges = _ranges(np.flatnonzero(listed))
-        self._db.execute("INSERT INTO manifest VALUES (?, ?, ?)", (md5, len(table), ranges.tobytes()))
-        return len(rows)
+        self._db.execute("INSERT INTO manifest VALUES (?, ?, ?)", (md5, len(ids), ranges.tobytes()))
+        return sum(len(rows.ids) for rows in new_rows)
 
     def _insert(self, table: pa.Table, ids: np.ndarray, keys: np.ndarray, contents: dict) -> None:
         texts = [table[name].to_pylist() for name in (*TEXTS, *SPAN)]
@@ -169,36 +179,49 @@ class Index:
         return {md5 for (md5,) in self._db.execute("SELECT md5 FROM manifest")}
 
 
+class _Rows(NamedTuple):
+    """What rows of the index are found by, each (N,)."""
+
+    keys: np.ndarray  # uint64, hashes of all columns
+    contents: np.ndarray  # uint64, the first bytes of the clips' own SHA-256
+    ids: np.ndarray  # int64
+
+    @classmethod
+    def of(cls, columns: Sequence[tuple[int, bytes, int]]) -> "_Rows":
+        count = len(columns)
+        keys = np.fromiter((row[0] for row in columns), np.int64, count)
+        contents = np.frombuffer(b"".join(row[1] for row in columns), np.uint64)
+        return cls(keys.view(np.uint64), contents, np.fromiter((row[2] for row in columns), np.int64, count))
+
+    @classmethod
+    def none(cls) -> "_Rows":
+        return cls.of([])
+
+
 class _Known:
     """The rows that the index has, found by key."""
 
     def __init__(self, db: sqlite3.Connection):
-        rows = db.execute("SELECT key, sha256, id FROM clip").fetchall()
-        self.next_id = max((row[2] for row in rows), default=0) + 1
-        self._keys = np.array([row[0] for row in rows], np.int64).view(np.uint64)
-        self._contents = np.frombuffer(b"".join(row[1][:8] for row in rows), np.uint64)
-        self._ids = np.array([row[2] for row in rows], np.int64)
-        self._sort()
+        self._rows = _Rows.none()
+        self.next_id = 1
+        rows = db.execute("SELECT key, substr(sha256, 1, 8), id FROM clip")
+        self.add([_Rows.of(some) for some in iter(lambda: rows.fetchmany(ROWS_AT_ONCE), [])])
 
     def find(self, keys: np.ndarray, contents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ids of the rows with these keys and contents, and which have none."""
-        if not len(self._keys):
+        known = self._rows
+        if not len(known.ids):
             return np.zeros(len(keys), np.int64), np.ones(len(keys), bool)
-        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        place = np.minimum(np.searchsorted(known.keys, keys), len(known.keys) - 1)
         # 64 bits of the hash of all columns, and 64 of the clip's own SHA-256
-        same = (self._keys[place] == keys) & (self._contents[place] == _first_bytes(contents))
-        return np.where(same, self._ids[place], 0), ~same
+        same = (known.keys[place] == keys) & (known.contents[place] == _first_bytes(contents))
+        return np.where(same, known.ids[place], 0), ~same
 
-    def add(self, keys: np.ndarray, contents: np.ndarray, ids: np.ndarray) -> None:
-        self._keys = np.concatenate([self._keys, keys])
-        self._contents = np.concatenate([self._contents, _first_bytes(contents)])
-        self._ids = np.concatenate([self._ids, ids])
-        self.next_id += len(ids)
-        self._sort()
-
-    def _sort(self) -> None:
-        order = np.argsort(self._keys, kind="stable")
-        self._keys, self._contents, self._ids = self._keys[order], self._contents[order], self._ids[order]
+    def add(self, rows: Sequence[_Rows]) -> None:
+        joined = _Rows(*map(np.concatenate, zip(self._rows, *rows, strict=True)))
+        order = np.argsort(joined.keys, kind="stable")
+        self._rows = _Rows(*(column[order] for column in joined))
+        self.next_id = int(joined.ids.max(initial=0)) + 1
 
 
 def _keys(table: pa.Table, contents: dict[str, np.ndarray]) -> np.ndarray:
