@@ -30,6 +30,11 @@ if threading.current_thread() is threading.main_thread():
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Every file at any depth, also while a stage makes and removes folders there, which stops `rglob`."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in sorted(names)]
+
+
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
     """The folder of real videos, `<label>/<file>` and `videos.csv`, that VQCAST_REAL_VIDEOS names."""

@@ -15,7 +15,7 @@ import yaml
 
 from benchmarks.cluster import kill, raylet, two_nodes
 from tests import test_training as training
-from tests.conftest import ROOT
+from tests.conftest import ROOT, files_below
 from tests.small_projects import processes_naming
 from tests.test_ray import odd_node
 
@@ -85,8 +85,8 @@ def refusal(process):
 
 
 def steps_saved(folder, stage):
-    paths = (folder / ".vqcast/scratch" / stage).rglob("step-*.pt")
-    return max((int(path.stem.partition("-")[2]) for path in paths), default=0)
+    paths = files_below(folder / ".vqcast/scratch" / stage)
+    return max((int(path.stem.partition("-")[2]) for path in paths if path.match("step-*.pt")), default=0)
 
 
 def wait_for_step(step, folder, stage, process):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, files_below
 
 TINY = {
     "window": {"stride": 16},
@@ -86,9 +86,7 @@ def refusal(stage: str, folder: Path) -> str:
 
 def first_file(folder: Path, stage: str, process: subprocess.Popen) -> None:
     """Wait until a stage has put something into its scratch folder, or has ended."""
-    while process.poll() is None and not any(
-        path.is_file() for path in (folder / ".vqcast/scratch" / stage).rglob("*")
-    ):
+    while process.poll() is None and not files_below(folder / ".vqcast/scratch" / stage):
         time.sleep(0.02)
 
 

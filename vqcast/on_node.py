@@ -9,6 +9,7 @@ import hashlib
 import os
 import pickle
 import socket
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,6 +37,16 @@ def run_rank(sender: dict, line: object, function: bytes) -> None:
         return
     os.chdir(sender["folder"])
     pickle.loads(function)(line)
+
+
+def run_ranks(loop: Callable[[], None], configs: dict) -> None:
+    """Call `loop` in ranks of Ray Train, which starts all again where one is lost; returns once they ended.
+
+    Ray Train takes Ctrl-C for itself and ends only with the process that called it: here, one for it alone.
+    """
+    from ray.train.torch import TorchTrainer  # not at the top: as above
+
+    TorchTrainer(loop, **configs).fit()
 
 
 class Line:

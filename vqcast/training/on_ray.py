@@ -64,17 +64,19 @@ def train_on_ray(stage: str, windows: int, train: Callable[[], None]) -> None:
 
 
 class _Training:
-    """Ray Train at work, in a thread: it would take Ctrl-C for itself in the main one."""
+    """Ray Train at work, in a task on this machine: it would take Ctrl-C for itself here."""
 
     def __init__(
         self, ray, stage: str, number: int, needed: dict[str, int], sender: dict, train: Callable[[], None]
     ):
         from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
 
         self.ray, self.number, self.needed = ray, number, needed
-        here = {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()}
-        self.line = ray.remote(on_node.Line).options(num_cpus=0, label_selector=here).remote()
+        here = {
+            "num_cpus": 0,
+            "label_selector": {ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()},
+        }
+        self.line = ray.remote(on_node.Line).options(**here).remote()
         rank = ray.cloudpickle.dumps(partial(_as_rank, train))
         self.notes = Path(f".vqcast/ray-{stage}").absolute()  # Ray Train's own, which nobody needs
         shutil.rmtree(self.notes, ignore_errors=True)  # it would go on from those of a run that was killed
@@ -82,31 +84,28 @@ class _Training:
             "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
             "TORCH_GLOO_LAZY_INIT": "1",  # or ranks that start again may not find each other
         }
-        self.trainer = TorchTrainer(
-            partial(on_node.run_rank, sender, self.line, rank),
-            scaling_config=ScalingConfig(
+        configs = {
+            "scaling_config": ScalingConfig(
                 num_workers=number, use_gpu=needed["GPU"] > 0, resources_per_worker=_positive(needed)
             ),
-            run_config=RunConfig(
+            "run_config": RunConfig(
                 name="run",
                 storage_path=str(self.notes),
                 failure_config=FailureConfig(max_failures=RETRIES),
                 worker_runtime_env={"env_vars": environment() | of_networks() | variables},
             ),
-        )
-        self.error: Exception | None = None
+        }
+        run = ray.remote(on_node.run_ranks).options(max_retries=0, **here)
+        self.run = run.remote(partial(on_node.run_rank, sender, self.line, rank), configs)
         self.made: bool | None = None
         self.line_open = False
-        self.thread = threading.Thread(target=self._fit, daemon=True)
 
     def to_its_end(self, interruption: Interruption) -> None:
-        """Start it, and pass on what it says; once it is interrupted, ranks save a checkpoint first."""
-        self.thread.start()
+        """Pass on what it says; once it is interrupted, ranks save a checkpoint first."""
         last_room, end = time.monotonic(), float("inf")
         try:
-            while self.thread.is_alive() and time.monotonic() < end and self.made is not False:
+            while self._running() and time.monotonic() < end and self.made is not False:
                 self._pass_on_news()
-                self.thread.join(POLL_SECONDS)
                 if interruption.happened and end == float("inf"):
                     self.line.interrupt.remote()
                     end = time.monotonic() + SAVING_SECONDS
@@ -122,18 +121,22 @@ class _Training:
             if self.line_open:  # by a bar that did not come to its end
                 sys.stderr.write("\n")
             shutil.rmtree(self.notes, ignore_errors=True)
-        if self.error and not self.made and not interruption.happened:
-            reason = str(self.error).strip().splitlines()[-1]
+        if not self.made and not interruption.happened:
             raise VqcastError(
-                f"one of its processes was lost {RETRIES + 1} times with its worker or its node ({reason}); "
-                "run it again to go on from the last checkpoint"
+                f"one of its processes was lost {RETRIES + 1} times with its worker or its node "
+                f"({self._why_it_ended()}); run it again to go on from the last checkpoint"
             )
 
-    def _fit(self) -> None:
+    def _running(self) -> bool:
+        done, _ = self.ray.wait([self.run], timeout=POLL_SECONDS)
+        return not done
+
+    def _why_it_ended(self) -> str:
         try:
-            self.trainer.fit()
-        except Exception as error:  # of Ray Train; it is told in the main thread
-            self.error = error
+            self.ray.get(self.run)
+        except self.ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[-1]
+        return "it ended without a model"
 
     def _pass_on_news(self) -> None:
         try:
