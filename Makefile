@@ -18,8 +18,9 @@ help: ## show this list
 repro: $(STAMP) ## bring every output up to date: data, models, metrics and reports/index.html
 	$(IN_VENV) dvc repro
 
+# Three workers even on two cores: tests wait for the processes that they start half of the time.
 test: lint $(RAY) $(S3) ## lint, then run every test
-	$(IN_VENV) pytest -n 2 --dist loadfile
+	$(IN_VENV) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## check style and format
 	$(IN_VENV) ruff check .

@@ -29,6 +29,18 @@ if threading.current_thread() is threading.main_thread():
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Each takes minutes: they go first, so that no worker is left with one of them when the others are done.
+LONG = (
+    *("test_ray", "test_training", "test_ray_train", "test_serving", "test_retrain_real_stages"),
+    *("test_changed_collection", "test_prediction", "test_pipeline", "test_audit", "test_retraining"),
+    *("test_evaluate_memory", "test_prove", "test_ranks", "test_video_hostile", "test_remote_storage"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+
 
 def files_below(folder: Path) -> list[Path]:
     """Every file at any depth, also while a stage makes and removes folders there, which stops `rglob`."""

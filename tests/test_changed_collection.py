@@ -35,10 +35,11 @@ OUTS = {"clip": "data/clips", "encode": "data/latents"}
 
 
 def start(stage, folder):
+    workers = "1" if stage == "encode" else "2"  # each of encode's would load torch, for seconds
     return subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}", *COMMANDS[stage]],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "VQCAST_WORKERS": "2"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "VQCAST_WORKERS": workers},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
