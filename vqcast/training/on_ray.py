@@ -128,12 +128,15 @@ class _Training:
             )
 
     def _running(self) -> bool:
-        done, _ = self.ray.wait([self.run], timeout=POLL_SECONDS)
+        try:
+            done, _ = self.ray.wait([self.run], timeout=POLL_SECONDS)
+        except self.ray.exceptions.RayError as error:
+            raise _gone(error) from None
         return not done
 
     def _why_it_ended(self) -> str:
         try:
-            self.ray.get(self.run)
+            self.ray.get(self.run, timeout=POLL_SECONDS)
         except self.ray.exceptions.RayError as error:
             return str(error).strip().splitlines()[-1]
         return "it ended without a model"
@@ -142,7 +145,7 @@ class _Training:
         try:
             said, refused, failure, self.made = self.ray.get(self.line.news.remote())
         except self.ray.exceptions.RayError as error:
-            raise VqcastError(f"the Ray cluster is gone ({type(error).__name__}); run it again") from None
+            raise _gone(error) from None
         sys.stderr.write(said)
         sys.stderr.flush()
         if said:
@@ -151,6 +154,10 @@ class _Training:
             raise VqcastError(refused)
         if failure:
             raise pickle.loads(failure)
+
+
+def _gone(error: Exception) -> VqcastError:
+    return VqcastError(f"the Ray cluster is gone ({type(error).__name__}); run it again")
 
 
 def _positive(counts: dict[str, int]) -> dict[str, int]:
