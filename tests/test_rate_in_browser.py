@@ -230,10 +230,10 @@ def test_pages_are_readable_on_a_phone_in_light_and_dark(browser, server, scheme
 
 
 def test_script_in_a_label_does_not_run(browser, server):
+    rater = server.codes[0]
+    while (shown := server.shown(rater)) is not None:  # all, for they come in random order
+        server.answer(rater, shown, "tie")
     with opened(browser) as page:
-        enter(page, server, server.codes[0])
-        for _ in range(4):
-            judge(page, by_key("ArrowDown"))
         page.goto(f"{server.url}/results?key={server.key}")
         assert page.get_by_text(HOSTILE).count() == 1
         assert page.locator("img").count() == 0

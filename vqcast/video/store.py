@@ -32,18 +32,17 @@ class Store:
 
         Its content is read again only where its size or the time of its last change is another than noted.
         """
-        note = self.folder / "requests" / key
-        if not note.is_file():
+        try:
+            file, *stamp = (self.folder / "requests" / key).read_text().split()
+            stored = self.folder / file
+            status = stored.stat()
+        except FileNotFoundError:
             return None
-        file, *stamp = note.read_text().split()
-        stored = self.folder / file
-        if not stored.is_file():
-            return None
-        if stamp != _stamp(stored):
+        if stamp != _stamp(status):
             if sha256_file(stored) != stored.stem:
                 return None
             self._note_request(key, stored)
-        return self._describe(stored)
+        return StoredFile(file, status.st_size, stored.stem)
 
     def remember(self, key: str, note: dict) -> None:
         """Keep a note for later runs: that something is gone for good, or has been fetched whole."""
@@ -86,7 +85,7 @@ class Store:
 
     def _note_request(self, key: str, stored: Path) -> None:
         file = stored.relative_to(self.folder).as_posix()
-        self._note(self.folder / "requests" / key, " ".join([file, *_stamp(stored)]))
+        self._note(self.folder / "requests" / key, " ".join([file, *_stamp(stored.stat())]))
 
     def _note(self, path: Path, text: str) -> None:
         """Write a small file in one go; what a killed run leaves of it is cleared away."""
@@ -106,7 +105,6 @@ class Store:
         return StoredFile(file, stored.stat().st_size, stored.stem)
 
 
-def _stamp(path: Path) -> list[str]:
+def _stamp(status: os.stat_result) -> list[str]:
     """What differs as soon as somebody writes to a file: its size and the time, in ns."""
-    status = path.stat()
     return [str(status.st_size), str(status.st_mtime_ns)]
