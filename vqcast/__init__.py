@@ -2,5 +2,5 @@
 
 import os
 
-# Arrow's own pool keeps what a stage has freed, and more of it the longer it runs: before pyarrow is imported.
+# Arrow's own pool keeps what was freed, and more of it the longer a stage runs. Before pyarrow is imported.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
