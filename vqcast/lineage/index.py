@@ -110,7 +110,7 @@ class Index:
 
     def _add(self, md5: str, path: Path, known: "_Known") -> int:
         """Take in a table; returns how many of its clips were not known. It is read a batch at a time."""
-        all_ids, new_rows = [np.empty(0, np.int64)], [_Rows.none()]
+        all_ids, new_rows = [np.empty(0, np.int64)], []
         next_id = known.next_id
         file = pq.ParquetFile(path, read_dictionary=REPEATED)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=[*COLUMNS, "status"]):
