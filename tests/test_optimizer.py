@@ -69,7 +69,7 @@ def test_muon_takes_the_steps_of_torch_s_own():
     weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
     ours = [weight.detach().clone() for weight in weights]
     options = dict(lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    theirs, muon = torch.optim.Muon(weights, **options), Muon(ours, weight_decay=0.1)
+    theirs, muon = torch.optim.Muon(weights, **options), Muon(ours, 0.1, torch.device("cpu"))
     for _ in range(5):
         for weight in weights:
             weight.grad = torch.randn(weight.shape, generator=generator)

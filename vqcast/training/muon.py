@@ -23,13 +23,12 @@ class Muon:
     and all of them, one by one, took a third of a training step.
     """
 
-    def __init__(self, matrices: Sequence[Tensor], weight_decay: float):
+    def __init__(self, matrices: Sequence[Tensor], weight_decay: float, device: torch.device):
         self.matrices, self.weight_decay = list(matrices), weight_decay
         shares = _shares([matrix.shape for matrix in matrices], ranks())
         # In this order gradients come and the momentum is kept: those of a batch lie side by side.
         self.order = [number for share in shares for number in chain(*share)]
         sizes = [sum(self.matrices[number].numel() for number in chain(*share)) for share in shares]
-        device = self.matrices[0].device if matrices else torch.device("cpu")
         self.momentum = torch.zeros(sum(sizes), device=device)
         self._own = slice(sum(sizes[: rank()]), sum(sizes[: rank() + 1]))
         self._shares = [[[self.matrices[number] for number in batch] for batch in share] for share in shares]

@@ -31,14 +31,14 @@ class Optimizer:
         self._adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=BETAS, fused=True)
         # Views, which share their memory with the weights.
         matrices = [_rows(weight.detach()).view(len(weight), -1) for weight in hidden]
-        self._muon = Muon(matrices, settings.weight_decay)
+        device = next(network.parameters()).device
+        self._muon = Muon(matrices, settings.weight_decay, device)
         # Flat, so that all are averaged and clipped at once; what Muon takes comes first, in its order.
         weights = [*(hidden[number] for number in self._muon.order), *rest]
         sizes = [weight.numel() for weight in weights]
-        self.gradient = torch.zeros(sum(sizes), device=weights[0].device)
+        self.gradient = torch.zeros(sum(sizes), device=device)
         for weight, part in zip(weights, self.gradient.split(sizes), strict=True):
             weight.grad = part.as_strided(weight.shape, weight.stride(), part.storage_offset())
-        device = self.gradient.device
         shared = shares_memory(device)  # else a sum needs no room for the gradients of all ranks
         self._exchange = Exchange(len(self.gradient), torch.float32, device) if shared else None
 
