@@ -175,10 +175,14 @@ def prepare_networks() -> None:
     """Let networks of this process have as many threads as `threads()` says, and keep the memory they free.
 
     glibc would give it back, and computing on pages that the system has to clear first takes a tenth longer.
+    On a GPU, float32 is float32: what may be rounded says so, by `precision`.
     """
     import torch
 
     torch.set_num_threads(threads())
+    torch.backends.cudnn.allow_tf32 = False
+    if device().type == "cuda":
+        torch.cuda.set_device(device())
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that it takes

@@ -45,10 +45,7 @@ class Features:
         """Features (B, 400), float32, of videos uint8 (B, T, H, W, 3)."""
         batch = resize(_tensor(videos) / 127.5 - 1, self.resolution)
         batch = batch.contiguous(memory_format=torch.channels_last_3d)
-        with (
-            torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bfloat16"),
-            torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # float32 means float32, on GPUs too
-        ):
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return self._network(batch).float().cpu().numpy()
 
 

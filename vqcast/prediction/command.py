@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from vqcast.errors import VqcastError
-from vqcast.execution import threads
+from vqcast.execution import prepare_networks
 from vqcast.prediction.continuation import codes_to_draw, continue_frames, read_beginning
 from vqcast.prediction.picture import check_out, save, side_by_side
 from vqcast.prediction.trained import load_trained
@@ -46,7 +45,7 @@ def predict(prediction: Prediction) -> None:
     check_out(prediction.path)
     if not Path(prediction.video).is_file():
         raise VqcastError(f"{prediction.video} is no file")
-    torch.set_num_threads(threads())
+    prepare_networks()
     trained = load_trained(Path.cwd(), prediction.rev)
     beginning = read_beginning(prediction.video, prediction.start, trained)
     seed = trained.sample.seed if prediction.seed is None else prediction.seed
