@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
+from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
 from vqcast.settings import BottomPrior
 
@@ -28,9 +29,9 @@ class BottomCondition(nn.Module):
         self.embed_top = nn.Embedding(codes, hidden)
         self.embed_bottom = nn.Embedding(codes, hidden)
         self.upsample_top = nn.Sequential(
-            nn.ConvTranspose3d(hidden, hidden, (time + 2, 3, 3), (time, 1, 1), padding=1),
+            StridedConvTranspose3d(hidden, hidden, (time + 2, 3, 3), (time, 1, 1), padding=1),
             nn.ReLU(),
-            nn.ConvTranspose3d(hidden, hidden, (3, height + 2, width + 2), (1, height, width), padding=1),
+            StridedConvTranspose3d(hidden, hidden, (3, height + 2, width + 2), (1, height, width), padding=1),
             nn.ReLU(),
             nn.Conv3d(hidden, hidden, 3, padding=1),
         )
@@ -75,7 +76,7 @@ class PastConv3d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        self.conv = nn.Conv3d(inputs, outputs, (4, 3, 3), (2, 1, 1), padding=(0, 1, 1))
+        self.conv = StridedConv3d(inputs, outputs, (4, 3, 3), (2, 1, 1), padding=(0, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         time = x.shape[2]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
+from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
 from vqcast.settings import TopPrior
 
@@ -28,8 +29,8 @@ class TopCondition(nn.Module):
         up = dict(kernel_size=[s + 2 for s in strides], stride=strides, padding=1)
         self.embed_top = nn.Embedding(codes, half)
         self.embed_bottom = nn.Embedding(codes, half)
-        self.upsample = nn.ConvTranspose3d(half, half, **up)
-        self.downsample = nn.Conv3d(hidden if hidden > 1 else 2, half, **up)
+        self.upsample = StridedConvTranspose3d(half, half, **up)
+        self.downsample = StridedConv3d(hidden if hidden > 1 else 2, half, **up)
         self.widen = nn.Conv3d(half, hidden, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(hidden, residual) for _ in range(layers)))
 
