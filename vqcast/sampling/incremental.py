@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vqcast.networks.masked import Offset
 from vqcast.networks.pixelcnn import PixelCNN
+from vqcast.sampling.attention import attend, attend_up_to
 from vqcast.sampling.elementwise import glu, silu
 from vqcast.sampling.weights import TILE_BLOCK, Weights
 
@@ -31,7 +32,7 @@ from vqcast.sampling.weights import TILE_BLOCK, Weights
 Choose = Callable[[Tensor, Tensor], Tensor]
 
 TILE_CPU = 64  # windows; with more, products take as long for each
-TILE_CUDA = 16  # windows; a product of so many rows takes no longer than reading its weight
+TILE_CUDA = 64  # windows; with fewer, a position takes hardly less: its many small kernels in turn
 
 
 class Cache:
@@ -139,7 +140,7 @@ class Tile:
     def logits(self, known: int | None) -> Tensor:
         """Logits (G, K) of the position at `place`, all before it known.
 
-        known: how many these are, to attend to them alone; None attends to a masked cache of fixed size.
+        known: how many these are; None where the step must not depend on it, and reads it off the device.
         """
         w = self.weights
         left = w.left(self.normed_left, plus=self._at_place(self.link_row, known))
@@ -173,13 +174,12 @@ class Tile:
         joined = attention.query_key_value(attention.norm(features))
         query, key_value = joined.split([w.hidden, 2 * w.hidden], -1)
         query = query[:windows].to(w.attention_dtype).view(windows, w.heads, 1, -1)
-        cache, mask = self.key_value[order], None
+        cache, attended = self.key_value[order], torch.zeros_like(features)
         if known is None:
-            mask = (torch.arange(cache.shape[3], device=query.device) <= self.place.number)[None]
+            result = attend_up_to(query, cache, self.place.number)
         else:
-            cache = cache[..., : known + 1, :]
-        attended, (key, value) = torch.zeros_like(features), cache
-        attended[:windows] = _attend(query, key, value, mask).flatten(1)
+            result = attend(query, *cache[..., : known + 1, :])
+        attended[:windows] = result.flatten(1)
         return attention.out(attended), key_value
 
     def know(self, codes: Tensor, known: int | None) -> None:
@@ -196,16 +196,6 @@ class Tile:
             self.key_value.index_copy_(4, place.number + 1, new)
         else:
             self.key_value[..., known + 1 : known + 2, :] = new
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention of scaled queries; on CPU by products of each window and head apart from the others."""
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
-    scores = query @ key.transpose(-1, -2)
-    if mask is not None:
-        scores.masked_fill_(~mask, -torch.inf)
-    return scores.softmax(-1) @ value
 
 
 def _shift_in(left: Tensor, new: Tensor) -> None:
@@ -237,7 +227,7 @@ class Sampler:
     """Draws codes from `network` with weights and caches in `dtype`, float32 or bfloat16.
 
     With `fixed_shapes`, as on CUDA, a position's work is the same kernels at the same addresses for every
-    position and never waits for a value; without, as on CPU, attention reads the known positions alone.
+    position and never waits for a value; without, as on CPU, the sampler knows where it is.
     """
 
     @torch.inference_mode()

@@ -29,9 +29,15 @@ class Linear:
             self._weight = weight.contiguous()
 
     def __call__(self, *x: Tensor, plus: Tensor | None = None) -> Tensor:
-        """Parts (..., rows, part) to (..., rows, outputs); `plus`, of that shape, takes the bias's place."""
+        """Parts (..., rows, part) to (..., rows, outputs).
+
+        `plus`, of that shape, takes the bias's place; it may be overwritten.
+        """
         if not self._adds_up:
-            product = self._of_whole(x[0] if len(x) == 1 else torch.cat(x, -1), plus is None)
+            whole = x[0] if len(x) == 1 else torch.cat(x, -1)
+            if plus is not None and not self.on_cpu:
+                return plus.addmm_(whole, self._weight.t())
+            product = self._of_whole(whole, plus is None)
             return product if plus is None else product.add_(plus)
         added, product = self.bias if plus is None else plus, torch.addmm
         if len(self.shape) == 2:
