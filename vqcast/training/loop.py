@@ -118,10 +118,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
     """
     prepare_networks()
     task.to(device(), memory_format=torch.channels_last_3d)
-    if settings.activation_checkpointing:
-        _recompute_activations(task.network)
-    if settings.compile:
-        task.network.compile()
+    prepare_blocks(task.network, settings)
     optimizer = Optimizer(task.network, settings)
     checkpoints = Checkpoints(scratch / "checkpoints", run=scratch.name)
     curves = Curves(scratch / "curves" if rank() == 0 else None)
@@ -237,11 +234,18 @@ def _on_any_rank(happened: bool) -> bool:
     return bool(share)
 
 
-def _recompute_activations(network: nn.Module) -> None:
-    """Keep the inputs of each block alone, and compute its activations again in the backward pass."""
+def prepare_blocks(network: nn.Module, settings: Training) -> None:
+    """Compile the blocks that most of a network is made of, or let them keep their inputs alone, if so set.
+
+    Blocks of one kind are compiled once, where the whole network would take minutes. With
+    `activation_checkpointing` a block's activations are computed again in the backward pass.
+    """
     for module in network.modules():
         if isinstance(module, (ResidualBlock, GatedLayer, CausalAttention)):
-            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+            if settings.compile:
+                module.forward = torch.compile(module.forward)
+            if settings.activation_checkpointing:
+                module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
 class _Timed(Iterator[object]):
