@@ -46,8 +46,9 @@ class MiddleRow:
 
     def __init__(self, prior: PixelCNN, batch: int, dtype: torch.dtype = torch.float32):
         time, height, width = prior.grid
-        condition = torch.randn(batch, *prior.grid, prior.row.shape[1])
-        uniforms = torch.rand(batch, dtype=torch.float64)
+        device = prior.row.device
+        condition = torch.randn(batch, *prior.grid, prior.row.shape[1], device=device)
+        uniforms = torch.rand(batch, dtype=torch.float64, device=device)
         settings = load_settings("presets/kinetics600.yaml").sample
         self.generation = Generation(
             Sampler(prior, dtype), condition, lambda number, logits: draw(logits, uniforms, settings)
