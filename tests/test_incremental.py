@@ -1,6 +1,8 @@
 """The incremental sampler against the full forward pass."""
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from vqcast.networks.pixelcnn import Kernels, PixelCNN
 from vqcast.networks.vqvae import Codes
 from vqcast.sampling import linear
 from vqcast.sampling.draw import draw, uniforms
-from vqcast.sampling.incremental import Sampler
+from vqcast.sampling.incremental import Generation, Sampler
 from vqcast.sampling.linear import Linear, RowwiseLinear
 from vqcast.sampling.predict import decode_predicted, numbers_a_window, random_numbers, sample_codes
 from vqcast.settings import Sample
@@ -102,6 +104,21 @@ def test_off_the_cpu_no_step_waits_for_a_value():
     condition = torch.zeros(2, *network.grid, 8, device="meta")
     codes = Sampler(network).generate(condition, lambda number, logits: draw(logits, logits[:, 0], SETTINGS))
     assert codes.shape == (2, *network.grid)
+
+
+def test_the_caches_go_with_the_last_code():
+    """Not when the garbage collector comes by: at full size no GPU holds those of two bottom slices."""
+    network = pixelcnn("top")
+    _, condition = random_windows(network, 2)
+    gc.disable()
+    try:
+        generation = Generation(Sampler(network), condition, lambda number, logits: logits.argmax(1))
+        generation.row(0, 0)
+        caches = weakref.ref(generation.tiles[0])
+        del generation
+        assert caches() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

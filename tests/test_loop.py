@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from tests.rank_worker import TRAINING, task_of
 from vqcast.errors import VqcastError
+from vqcast.networks.pixelcnn import GatedLayer
 from vqcast.settings import Training
 from vqcast.training.loop import Batches, Task, learning_rate, train
 
@@ -135,6 +137,19 @@ def test_activations_computed_twice_change_no_byte(network, tmp_path):
         train(task, settings, tmp_path / str(again), network)
         states.append(task.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+def test_compiled_blocks_learn_the_same(tmp_path):
+    weights = []
+    for compiled in (False, True):
+        task, settings = task_of("top_prior")
+        settings = dataclasses.replace(settings, steps=3, compile=compiled)
+        train(task, settings, tmp_path / str(compiled), "train")
+        blocks = [module for module in task.network.modules() if isinstance(module, GatedLayer)]
+        assert all(hasattr(block.forward, "_torchdynamo_orig_callable") == compiled for block in blocks)
+        weights.append(flat(task.network))
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-5)
 
 
 def test_the_averaged_weights_are_near_the_last_ones_and_not_the_same(tmp_path):

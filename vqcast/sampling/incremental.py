@@ -16,6 +16,7 @@ Shapes: B batch, G tile (windows computed at once), L layers, A attention layers
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -207,19 +208,20 @@ def _shift_in(left: Tensor, new: Tensor) -> None:
 class Graph:
     """A step of fixed shapes as a CUDA graph: run once to warm up, then captured, then replayed."""
 
-    def __init__(self, step: Callable[[None], None]):
-        self.step, self.warm = step, False
+    def __init__(self):
+        self.warm = False
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, known: None) -> None:
+    def __call__(self, step: Callable[[], None]) -> None:
+        """Do `step`, the same in every call."""
         if not self.warm:
             self.warm = True
-            self.step(known)
+            step()
             return
         if self.graph is None:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
-                self.step(known)
+                step()
         self.graph.replay()
 
 
@@ -276,7 +278,8 @@ class Generation:
         parts = condition.split([tile.windows for tile in self.tiles], 3)
         self.condition = [part.contiguous() for part in parts]  # (T, H, W, windows, C) of each tile
         self.codes = torch.zeros(w.positions, batch, dtype=torch.int64, device=w.device)
-        self.step = Graph(self._position) if w.device.type == "cuda" else self._position
+        # Nothing here refers back to this object: its caches, gigabytes at full size, go with it at once.
+        self.graph = Graph() if w.device.type == "cuda" else None
 
     @torch.inference_mode()
     def row(self, t: int, y: int) -> None:
@@ -290,7 +293,10 @@ class Generation:
                 tile.start_slice()
             tile.start_row(y, condition[t, y])
         for x in range(width):
-            self.step(None if self.fixed_shapes else first + x)
+            if self.graph:
+                self.graph(partial(self._position, None))
+            else:
+                self._position(None if self.fixed_shapes else first + x)
         for tile in self.tiles:
             tile.finish_row(y)
 
