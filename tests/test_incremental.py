@@ -176,20 +176,22 @@ def test_rows_are_independent_even_if_the_library_rounds_by(library, monkeypatch
         assert torch.equal(rowwise(x.roll(3, 0)).roll(-3, 0), together)
 
 
-def sampled(rows: list[int], codes: dict[str, torch.Tensor]) -> Codes:
+def sampled(rows: list[int], codes: dict[str, torch.Tensor], precision: str = "float32") -> Codes:
+    settings = dataclasses.replace(SETTINGS, precision=precision)
     prefix = Codes(codes["prefix_top"][rows], codes["prefix_bottom"][rows])
     top, bottom = top_prior(), bottom_prior()
     names = [(f"clip@{row:05d}", 0) for row in rows]
-    return sample_codes(top, bottom, prefix, random_numbers(names, numbers_a_window(top), 7), SETTINGS)
+    return sample_codes(top, bottom, prefix, random_numbers(names, numbers_a_window(top), 7), settings)
 
 
-def test_a_sample_and_its_pixels_do_not_depend_on_the_batch_they_are_made_in():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_sample_and_its_pixels_do_not_depend_on_the_batch_they_are_made_in(precision):
     codes, pixels = window_codes(64), vqvae().eval()
     pixels.quantize_top.codebook.normal_()
     pixels.quantize_bottom.codebook.normal_()
-    together = sampled(list(range(64)), codes)
+    together = sampled(list(range(64)), codes, precision)
     for rows in ([7], [40, 3, 22], list(range(31, 15, -1))):
-        some = sampled(rows, codes)
+        some = sampled(rows, codes, precision)
         assert torch.equal(some.top, together.top[rows])
         assert torch.equal(some.bottom, together.bottom[rows])
         picked = Codes(*(level[:5] for level in some))

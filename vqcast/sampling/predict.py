@@ -37,7 +37,8 @@ def sample_codes(
 
     prefix: top (B, 1, h, w), bottom (B, 2, v, x). numbers: one random number for each code drawn, in the
     order of generation, (B, top positions + bottom positions). The result starts with the prefix codes.
-    `done` is told, row by row, how many codes of each window were drawn.
+    `done` is told, row by row, how many codes of each window were drawn. In bfloat16 the conditioning is
+    computed under autocast.
     On CPU, with one number of threads, a window's codes are the same in any batch and any order.
     """
     dtype = getattr(torch, settings.precision)
@@ -49,18 +50,22 @@ def sample_codes(
     def choose_from(first: int) -> Choose:
         return lambda number, logits: draw(logits, numbers.index_select(1, first + number)[:, 0], settings)
 
-    condition = _window_by_window(top_prior.conditioning, prefix.top, prefix.bottom)
+    def conditioned(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        with torch.autocast(prefix.top.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            return _window_by_window(function, *inputs)
+
+    condition = conditioned(top_prior.conditioning, prefix.top, prefix.bottom)
     predicted = Sampler(top_prior.pixelcnn, dtype).generate(condition, choose_from(0), done)
     top = torch.cat([prefix.top, predicted], 1)
 
     sampler = Sampler(bottom_prior.pixelcnn, dtype)
-    upsampled = _window_by_window(bottom_prior.conditioning.upsample, top)
+    upsampled = conditioned(bottom_prior.conditioning.upsample, top)
     shape = (len(top), *grids.bottom)
     bottom = torch.zeros(shape, dtype=torch.int64, device=top.device)
     bottom[:, : grids.prefix_bottom] = prefix.bottom
     for index in range(grids.prefix_bottom, grids.bottom[0]):
         slices = torch.full((len(top), 1), index, device=top.device)
-        condition = _window_by_window(bottom_prior.condition, upsampled, bottom, slices)
+        condition = conditioned(bottom_prior.condition, upsampled, bottom, slices)
         first = top_count + (index - grids.prefix_bottom) * slice_count
         bottom[:, index] = sampler.generate(condition, choose_from(first), done)[:, 0]
     return Codes(top, bottom)
