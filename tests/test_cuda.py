@@ -1,6 +1,7 @@
 """What only a GPU can show: graphs, float32 that is float32, and networks that learn there as on a CPU."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from vqcast.networks.vqvae import Codes
 from vqcast.sampling.draw import draw
 from vqcast.sampling.incremental import Generation, Sampler
 from vqcast.sampling.predict import numbers_a_window, random_numbers, sample_codes
-from vqcast.training.loop import Batches, prepare_blocks, take_step
+from vqcast.training.loop import Batches, prepare_blocks, take_step, train
 from vqcast.training.optimizer import Optimizer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
@@ -153,3 +154,24 @@ def test_a_network_learns_as_on_a_cpu(network, monkeypatch):
     for how in ({"optimizer": "muon"}, {"precision": "bfloat16"}):
         near = losses(network, 8, "cuda", monkeypatch, **how)
         assert near == pytest.approx(losses(network, 8, "cpu", monkeypatch, **how), rel=5e-3)
+
+
+def test_training_goes_on_where_it_was_killed(tmp_path):
+    """In the midst of the steps whose means are the next point of the curves."""
+
+    def trained(folder: Path, deadly_step: int | None = None) -> float:
+        task, training = task_of("top_prior")
+        learn, steps = task.after_step, iter(range(1, 1000))
+
+        def die(accepted: bool) -> None:
+            learn(accepted)
+            if next(steps) == deadly_step:
+                raise RuntimeError
+
+        task.after_step = die
+        train(task, dataclasses.replace(training, steps=300, checkpoint_every=100), folder, "train")
+        return task.validate()["nll_bits"]
+
+    with pytest.raises(RuntimeError):
+        trained(tmp_path / "killed", deadly_step=102)
+    assert trained(tmp_path / "killed") == pytest.approx(trained(tmp_path / "unbroken"), rel=1e-3)

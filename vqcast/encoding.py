@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from vqcast.execution import device, on_ray, reading_threads, run_units, threads
+from vqcast.execution import device, on_ray, prepare_networks, reading_threads, run_units
 from vqcast.finished import FinishedShards
 from vqcast.latents import footer_sha256, write_shard
 from vqcast.models import load_vqvae
@@ -68,7 +68,7 @@ class Encoder:
             for _ in run_units(self.encode_one, shards, "encode", networks=True):
                 pass
         else:
-            torch.set_num_threads(threads())
+            prepare_networks()
             windows = sum(len(shard.windows) for shard in shards)
             with tqdm(total=windows, desc="encode", unit="window", dynamic_ncols=True) as progress:
                 self.encode(shards, progress.update)

@@ -7,6 +7,8 @@ import torch
 from dvclive import Live
 from torch import Tensor
 
+from vqcast.execution import device
+
 Point = tuple[int, str, float]  # step, name, value
 
 
@@ -44,7 +46,7 @@ class Curves:
     def restore(self, state: dict) -> None:
         """Go back to the points that a checkpoint holds."""
         self.points = [tuple(point) for point in state["points"]]
-        self._noted = {name: list(values) for name, values in state["noted"].items()}
+        self._noted = {name: list(values.to(device())) for name, values in state["noted"].items()}
         self._write(self.points)
 
     def close(self) -> None:

@@ -138,6 +138,8 @@ def _ready(folder: Path, rank: int) -> Path:
 def _group(folder: str | None) -> Iterator[None]:
     """Meet the other ranks in `folder`, or at the place that torchrun says."""
     parent = os.getppid()
+    if device().type == "cuda":
+        torch.cuda.set_device(device())  # NCCL talks from the current one
     dist.init_process_group(
         "nccl" if device().type == "cuda" else "gloo",
         init_method=folder and f"file://{folder}/ranks",
