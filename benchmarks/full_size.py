@@ -153,6 +153,7 @@ def sampling(prior: PixelCNN, rates: dict[str, float]) -> dict[str, dict]:
                 "codes_per_s": batch / seconds,
                 "share_of_copy": weights * dtype.itemsize / seconds / rates["bytes"],
             }
+            del row  # or its caches would still be there when the next ones come
     return figures
 
 

@@ -8,7 +8,7 @@ On CPU, with one number of threads, a window's codes are the same bits in any ba
 Products over several windows are `RowwiseLinear`, which tries that its rows do not depend on each other;
 normalisation and embedding are computed row by row, nonlinearities in whole vectors (elementwise.py), and
 attention window by window. On CUDA all windows of a tile are computed at once, tiles have one size, and
-that the rows of a product are treated alike is taken for granted.
+that a product of so many rows treats them alike is what tests/test_cuda.py tries.
 
 Shapes: B batch, G tile (windows computed at once), L layers, A attention layers, C and R channels of
 `hidden` and `residual`, N positions of the grid.
