@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from vqcast.errors import VqcastError
+from vqcast.execution import prepare_networks
 from vqcast.files import appearing, clear_scratch, open_scratch
 from vqcast.latents import Latents
 from vqcast.metrics.scores import ValidationWindows
@@ -66,6 +67,7 @@ def main() -> None:
     scratch = open_scratch("report", [settings.sample, shown], [*tables, *configs])
     sampling = Sampling(arguments.latents, *models, settings.sample)
     numbers = [one.number for one in choice.shown]
+    prepare_networks()
     drawn = draw_predictions(windows, numbers, shown.predictions, sampling, scratch)
     gallery = [
         Entry(one, windows.refs[one.number].id, pictures(windows, one.number, videos), credits[one.number])

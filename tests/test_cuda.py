@@ -25,7 +25,8 @@ SIZES = [(64, 128), (24, 41)]  # hidden, residual
 
 
 @pytest.fixture(autouse=True)
-def prepared():
+def prepared(monkeypatch):
+    monkeypatch.setenv("VQCAST_DEVICE", "cuda")
     prepare_networks()
 
 
@@ -101,11 +102,12 @@ def test_no_position_waits_for_a_value():
 
 def test_a_sample_does_not_depend_on_the_batch_it_is_made_in():
     top, bottom, codes = top_prior().cuda(), bottom_prior().cuda(), window_codes(20)
+    settings = dataclasses.replace(SETTINGS, top_p=0.9, precision="bfloat16")
 
     def sampled(rows: list[int]) -> Codes:
         prefix = Codes(codes["prefix_top"][rows].cuda(), codes["prefix_bottom"][rows].cuda())
         names = [(f"clip@{row:05d}", 0) for row in rows]
-        return sample_codes(top, bottom, prefix, random_numbers(names, numbers_a_window(top), 7), SETTINGS)
+        return sample_codes(top, bottom, prefix, random_numbers(names, numbers_a_window(top), 7), settings)
 
     together = sampled(list(range(20)))
     for rows in ([7], [19, 3, 12]):

@@ -19,6 +19,7 @@ from vqcast.networks.grids import Grids
 from vqcast.networks.top_prior import TopPriorNetwork
 
 Batch = dict[str, Tensor]
+SLICES_AT_ONCE = 16  # of the bottom prior: at full size, those of 16 windows would take 40 GiB
 
 
 def behind_prefix(prefix: Tensor, codes: Tensor) -> Tensor:
@@ -69,7 +70,15 @@ def predicted_nll(prior: nn.Module, batch: Batch) -> Tensor:
     """-ln p (B, T, H, W) of every predicted code of the prior's level."""
     if isinstance(prior, TopPriorNetwork):
         return top_nll(prior, batch)
-    return bottom_nll(prior, batch, predicted_slices(prior.grids, len(batch["bottom"])))
+    slices = predicted_slices(prior.grids, len(batch["bottom"]))
+    windows = max(SLICES_AT_ONCE // slices.shape[1], 1)
+    parts = zip(*(codes.split(windows) for codes in batch.values()), strict=True)
+    return torch.cat(
+        [
+            bottom_nll(prior, dict(zip(batch, part, strict=True)), some)
+            for part, some in zip(parts, slices.split(windows), strict=True)
+        ]
+    )
 
 
 @torch.inference_mode()

@@ -28,7 +28,9 @@ def draw(logits: Tensor, uniforms: Tensor, settings: Sample) -> Tensor:
 def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     """Zero all but the smallest set of likeliest codes that holds at least `top_p` of the mass."""
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    ordered = ordered * (ordered.cumsum(-1) - ordered < top_p)
+    # In double: CUDA adds up in an order that depends on the batch, and in float32 that would tell.
+    before = ordered.double().cumsum(-1) - ordered
+    ordered = ordered * (before < top_p)
     return torch.zeros_like(probabilities).scatter(-1, order, ordered)
 
 
