@@ -91,3 +91,25 @@ def test_training_goes_on_after_a_rank_was_killed_and_ends_with_the_bytes_of_a_q
     quiet, killed = state(tmp_path / "quiet"), state(tmp_path / "killed")
     assert all(torch.equal(value, killed[name]) for name, value in quiet.items())
     assert torch.equal(losses(tmp_path / "quiet"), losses(tmp_path / "killed"))
+
+
+FAILING = """
+import pathlib, sys, tempfile, time
+if "--fails" in sys.argv:
+    sys.exit("training: sixty is no number")
+from vqcast.training.ranks import _end_when, _failure, _Other
+sys.orig_argv.append("--fails")
+others = [_Other(1, {}, pathlib.Path(tempfile.mkdtemp()))]
+_end_when(lambda: _failure(others))
+time.sleep(120)  # as a rank that waits for the others in a call of NCCL
+"""
+
+
+def test_a_rank_that_waits_ends_with_what_made_another_one_fail(tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(FAILING)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    finished = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (finished.returncode, finished.stderr) == (1, "training: sixty is no number\n")

@@ -38,22 +38,40 @@ def cores() -> int:
 
 
 def device() -> "torch.device":
-    """The device that networks run on."""
+    """The device that networks run on in this process."""
     import torch  # not at the top: stages without networks start their workers two seconds sooner
 
-    name = os.environ.get("VQCAST_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = _device_name()
+    if name.startswith("cuda") and on_ray() and not torch.cuda.is_available():
+        return torch.device("cpu")  # the cluster's nodes have GPUs, and this machine has none
     return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else name)
 
 
-def training_processes(windows: int) -> int:
-    """Processes in which this machine trains one network, each taking as many of a step's `windows`."""
+def on_gpus() -> bool:
+    """Whether networks run on GPUs, of this machine or of the Ray cluster's nodes."""
+    return _device_name().startswith("cuda")
+
+
+def _device_name() -> str:
     import torch
 
-    if device().type == "cpu":
-        most = cores()
-    else:
-        most = torch.cuda.device_count() if os.environ.get("VQCAST_DEVICE", "cuda") == "cuda" else 1
-    return processes_of(windows, most)
+    return os.environ.get("VQCAST_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def training_processes(windows: int) -> int:
+    """Processes in which this machine trains one network, each taking as many of a step's `windows`.
+
+    Raises VqcastError where there are fewer GPUs than VQCAST_PROCESSES asks for.
+    """
+    import torch
+
+    if not on_gpus():
+        return processes_of(windows, cores())
+    most = max(torch.cuda.device_count(), 1) if _device_name() == "cuda" else 1
+    number = processes_of(windows, most)
+    if number > most:
+        raise VqcastError(f"VQCAST_PROCESSES is {number}, and there are GPUs for {most}")
+    return number
 
 
 def processes_of(windows: int, most: int) -> int:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vqcast.errors import VqcastError
-from vqcast.execution import device, on_ray, training_processes
+from vqcast.execution import device, on_gpus, on_ray, training_processes
 from vqcast.settings import Training
 
 RENDEZVOUS = "VQCAST_RENDEZVOUS"  # the folder in which the ranks that a stage started itself meet
@@ -52,8 +53,11 @@ def joined_ranks(settings: Training) -> Iterator[None]:
         folder = os.environ.get(RENDEZVOUS)
         if folder and os.getppid() != int(os.environ[FIRST_RANK]):
             os._exit(1)  # rank 0 died before this rank could ask to be told of it
+        _take_device()
         if folder:
             _ready(Path(folder), int(os.environ["RANK"])).touch()
+            if on_gpus():
+                _end_when(lambda: "rank 0 is gone" if os.getppid() != int(os.environ[FIRST_RANK]) else "")
         with _group(folder):
             yield
         return
@@ -78,9 +82,13 @@ def _first_rank(number: int, folder: Path) -> Iterator[None]:
         world["GLOO_SOCKET_IFNAME"] = "lo"
     others = [_Other(rank, world, folder) for rank in range(1, number)]
     os.environ |= {**world, "RANK": "0", "LOCAL_RANK": "0"}
+    over = threading.Event()
     try:
+        _take_device()
         for other in others:
             other.wait_until_ready()
+        if on_gpus():
+            _end_when(lambda: "" if over.is_set() else _failure(others))
         with _group(world[RENDEZVOUS]):
             yield
         for other in others:
@@ -90,9 +98,44 @@ def _first_rank(number: int, folder: Path) -> Iterator[None]:
             other.tell_failure()
         raise
     finally:
-        for other in others:
-            other.process.kill()
-            other.process.wait()
+        over.set()
+        _kill(others)
+
+
+def _end_when(why: Callable[[], str]) -> None:
+    """End this process once `why` gives a reason, and say it.
+
+    NCCL waits for a rank that is gone, in a call that nothing interrupts; gloo raises.
+    """
+
+    def watch() -> None:
+        while not (reason := why()):
+            time.sleep(0.2)
+        print(reason, file=sys.stderr, flush=True)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _failure(others: Sequence["_Other"]) -> str:
+    """What made one of the ranks fail, the others then being ended; nothing if none did."""
+    for other in others:
+        if other.process.poll():
+            try:
+                other.tell_failure()
+            except VqcastError as error:
+                return f"{Path(sys.argv[0]).stem}: {error}"
+            except SystemExit as error:
+                return str(error.code)
+            finally:
+                _kill(others)
+    return ""
+
+
+def _kill(others: Sequence["_Other"]) -> None:
+    for other in others:
+        other.process.kill()
+        other.process.wait()
 
 
 class _Other:
@@ -138,22 +181,31 @@ def _ready(folder: Path, rank: int) -> Path:
 def _group(folder: str | None) -> Iterator[None]:
     """Meet the other ranks in `folder`, or at the place that torchrun says."""
     parent = os.getppid()
-    if device().type == "cuda":
-        torch.cuda.set_device(device())  # NCCL talks from the current one
+    nccl = device().type == "cuda"
     dist.init_process_group(
-        "nccl" if device().type == "cuda" else "gloo",
+        "nccl" if nccl else "gloo",
         init_method=folder and f"file://{folder}/ranks",
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
+        device_id=device() if nccl else None,
     )
+    left_alone = False
     try:
         yield
+        left_alone = True
     except (RuntimeError, KeyboardInterrupt):
         if folder and rank() > 0 and os.getppid() != parent:
             os._exit(1)  # rank 0 was killed: nothing is left to do or to say
         raise
     finally:
-        dist.destroy_process_group()
+        if left_alone or not nccl:  # NCCL would wait for all others to come to this, too
+            dist.destroy_process_group()
+
+
+def _take_device() -> None:
+    """Make this rank's GPU, if it has one, the one that NCCL talks from."""
+    if device().type == "cuda":
+        torch.cuda.set_device(device())
 
 
 def ranks() -> int:
