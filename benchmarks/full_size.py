@@ -24,6 +24,7 @@ Pixels, codes and the priors' weights are random. Times are medians.
 
 import argparse
 import dataclasses
+import gc
 import json
 import math
 import statistics
@@ -245,6 +246,7 @@ def main() -> None:
 
     for name in NETWORKS:
         tell("training", name, training(name, settings, rates))
+        gc.collect()  # blocks that are compiled or computed twice refer to themselves
         if cuda:
             torch.cuda.empty_cache()
     networks = priors(settings)

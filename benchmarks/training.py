@@ -14,6 +14,7 @@ but for the last figure: that is of a training run on the embedded collection.
 
 import json
 import math
+import os
 import re
 import statistics
 import subprocess
@@ -179,6 +180,7 @@ def data_wait_share() -> float:
 
 
 def main() -> None:
+    os.environ["VQCAST_DEVICE"] = "cpu"
     if len(sys.argv) > 1:
         measure(*sys.argv[1:])
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vqcast import on_node
 from vqcast.errors import VqcastError
-from vqcast.execution import device, prepare_networks, threads
+from vqcast.execution import on_gpus, prepare_networks, threads
 
 RETRIES = 5  # of a unit whose node or worker was lost
 CONNECT_SECONDS = 10
@@ -32,7 +32,7 @@ def run_on_ray(
 ) -> Iterator[tuple[int, object]]:
     """An iterator of `(number, function(units[number]))` for every unit as it completes.
 
-    A unit takes a CPU core of a node; with `networks`, as many as threads(), and a GPU where device() is one.
+    A unit takes a CPU core of a node; with `networks`, as many as threads(), or a core and a GPU on_gpus().
     It runs in this process's folder and with its VQCAST_* variables; one whose node dies is run again on
     another. Raises VqcastError at once where the cluster cannot be used, later if a node has other code or
     packages.
@@ -40,7 +40,7 @@ def run_on_ray(
     needed = {"CPU": 1, "GPU": 0}
     variables = environment()
     if networks:
-        needed = {"CPU": threads(), "GPU": int(device().type == "cuda")}
+        needed = cores_and_gpus()
         variables |= of_networks()
         function = partial(_run_with_its_threads, function)
     ray = connected()
@@ -63,9 +63,14 @@ def environment() -> dict[str, str]:
     return variables | {"PYTHONPATH": str(ROOT)}
 
 
+def cores_and_gpus() -> dict[str, int]:
+    """What a process with a network takes of a node."""
+    return {"CPU": 1, "GPU": 1} if on_gpus() else {"CPU": threads(), "GPU": 0}
+
+
 def of_networks() -> dict[str, str]:
     """Variables that give a network the kind of device and the number of threads that it would have here."""
-    return {"VQCAST_THREADS": str(threads()), "VQCAST_DEVICE": device().type}
+    return {"VQCAST_THREADS": str(threads()), "VQCAST_DEVICE": "cuda" if on_gpus() else "cpu"}
 
 
 def _results(

@@ -63,20 +63,20 @@ def git(*arguments: str) -> str | None:
 
 def where_networks_ran() -> dict[str, object]:
     """Device, processes and threads of a stage that ran networks in this process or its workers."""
-    from vqcast.execution import device, threads, workers
+    from vqcast.execution import device, on_gpus, threads, workers
 
     where: dict[str, object] = {"workers": workers()}
     if "torch" not in sys.modules:
         return where
     import torch
 
-    used = device()
-    if used.type != "cuda":
+    used = str(device()) if torch.cuda.is_available() or not on_gpus() else "cuda"
+    if not on_gpus():
         name = _cpu()
     else:  # this machine need not have what the nodes of a Ray cluster have
         name = torch.cuda.get_device_name(used) if torch.cuda.is_available() else "on a node of the cluster"
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    return where | {"device": str(used), "deviceName": name, "processes": ranks, "threads": threads()}
+    return where | {"device": used, "deviceName": name, "processes": ranks, "threads": threads()}
 
 
 def _user() -> str:

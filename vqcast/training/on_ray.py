@@ -19,11 +19,12 @@ from pathlib import Path
 
 from vqcast import on_node
 from vqcast.errors import VqcastError
-from vqcast.execution import device, processes_of, threads
+from vqcast.execution import device, processes_of
 from vqcast.on_ray import (
     PATIENCE_SECONDS,
     RETRIES,
     connected,
+    cores_and_gpus,
     described,
     environment,
     no_room,
@@ -39,11 +40,10 @@ SAVING_SECONDS = 8  # that ranks have to save a checkpoint when the stage is int
 def train_on_ray(stage: str, windows: int, train: Callable[[], None]) -> None:
     """Call `train` in ranks on the cluster, each taking as many of a step's `windows`.
 
-    A rank takes threads() CPU cores of a node, or a core and a GPU where device() is one. Raises what a rank
+    A rank takes threads() CPU cores of a node, or a core and a GPU on_gpus(). Raises what a rank
     raised, and VqcastError where the cluster cannot be used, has no room, or lost ranks once too often.
     """
-    on_gpus = device().type == "cuda"
-    needed = {"CPU": 1 if on_gpus else threads(), "GPU": int(on_gpus)}
+    needed = cores_and_gpus()
     ray = connected()
     most = room(ray, needed)
     if not most:
@@ -167,6 +167,7 @@ def _positive(counts: dict[str, int]) -> dict[str, int]:
 def _as_rank(train: Callable[[], None], line: object) -> None:
     """Be a rank, in a worker whose process group Ray Train has made; what it says goes through `line`."""
     import ray
+    import torch
     from ray.train.torch import get_device
 
     if device().type == "cuda":
@@ -178,6 +179,8 @@ def _as_rank(train: Callable[[], None], line: object) -> None:
             train()
             if os.environ["RANK"] == "0":
                 ray.get(line.end.remote(True))
+        except torch.OutOfMemoryError as error:  # it would be out of memory again
+            ray.get(line.fail.remote(_pickled(error)))
         except RuntimeError:  # what gloo and nccl raise when a rank is gone: Ray Train starts all again
             raise
         except KeyboardInterrupt:  # the checkpoint is saved
