@@ -51,7 +51,7 @@ from vqcast.networks.vqvae import Codes
 from vqcast.sampling.draw import draw
 from vqcast.sampling.incremental import Generation, Sampler
 from vqcast.sampling.predict import numbers_a_window, sample_codes
-from vqcast.settings import Settings, load_settings
+from vqcast.settings import Settings, Training, load_settings
 from vqcast.training.loop import Batches, Task, prepare_blocks, take_step
 from vqcast.training.optimizer import Optimizer
 
@@ -98,17 +98,17 @@ def training(name: str, settings: Settings, rates: dict[str, float]) -> dict[str
     prepare_blocks(task.network, how)
     optimizer = Optimizer(task.network, how)
 
-    def step(settings: object) -> None:
+    def step(settings: Training) -> Callable[[], object]:
         batches = Batches(WINDOWS, settings, 0)
-        batch = default_collate([task.windows[index] for index in batches[0]])
-        assert take_step(task, optimizer, settings, how.warmup_steps, repeat(batch), batches)
+        data = repeat(default_collate([task.windows[index] for index in batches[0]]))
+        return lambda: take_step(task, optimizer, settings, how.warmup_steps, data, batches)
 
     # One part warms up: a whole batch of the top prior takes many times as long.
     part = dataclasses.replace(how, batch_size=how.batch_size // how.accumulate, accumulate=1)
-    seconds_of(lambda: step(part), 3)
+    seconds_of(step(part), 3)
     if device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    seconds = seconds_of(lambda: step(how), 3 if how.accumulate == 1 else 1)
+    seconds = seconds_of(step(how), 3 if how.accumulate == 1 else 1)
     return {
         "seconds": seconds,
         "windows_per_s": how.batch_size / seconds,

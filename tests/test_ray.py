@@ -60,6 +60,9 @@ DONE = {  # in a stage's scratch folder, for each part of its work that is done
 }
 
 
+ODD_CORES = "8"
+
+
 def start(stage, folder, address="", **environment):
     environment = {"PYTHONPATH": str(ROOT), "VQCAST_WORKERS": "1", "RAY_ADDRESS": address} | environment
     return subprocess.Popen(
@@ -303,7 +306,7 @@ def odd_node(cluster, mounts):
     namespace = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec")
     if subprocess.run([*namespace, mounts], capture_output=True).returncode:
         pytest.skip("no file system may be mounted here")
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "1"]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", ODD_CORES]
     command += ["--address", cluster.address, "--min-worker-port", "0", "--max-worker-port", "0"]
     before = alive(cluster)
     process = subprocess.Popen(
@@ -347,6 +350,7 @@ def test_a_node_that_would_give_other_bytes_is_named(copy, cluster, tmp_path, wh
         complaint = f"has numpy 1.26.4, this machine {installed}: install requirements.lock.txt there"
     forget(copy, "encode")
     with odd_node(cluster, mounts):
-        said = refusal(start("encode", copy, cluster.address))
+        # No other node has so many cores, and could do it all before this one is ready.
+        said = refusal(start("encode", copy, cluster.address, VQCAST_THREADS=ODD_CORES))
     assert said == f"encode: node {socket.gethostname()} of the Ray cluster {complaint}"
     finish(start("encode", copy, cluster.address))
