@@ -96,7 +96,9 @@ def test_dataset_gives_channels_first_bytes_in_any_worker(clips):
     here = torch.stack([dataset[index] for index in range(len(dataset))])
     assert (here.shape, here.dtype) == ((7, 3, 16, 64, 64), torch.uint8)
     np.testing.assert_array_equal(here[2].permute(1, 2, 3, 0), clips.frames(windows[2], 16))
-    there = torch.cat(list(DataLoader(dataset, batch_size=2, num_workers=2)))
+    # Processes of their own, as the pipeline's are, and no forks of one in which other tests left threads.
+    workers = DataLoader(dataset, batch_size=2, num_workers=2, multiprocessing_context="forkserver")
+    there = torch.cat(list(workers))
     assert torch.equal(here, there)
 
 
