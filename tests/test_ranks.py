@@ -97,19 +97,29 @@ FAILING = """
 import pathlib, sys, tempfile, time
 if "--fails" in sys.argv:
     sys.exit("training: sixty is no number")
+if "--is-interrupted" in sys.argv:
+    sys.exit(130)
 from vqcast.training.ranks import _end_when, _failure, _Other
-sys.orig_argv.append("--fails")
+sys.orig_argv[-1] = sys.argv[-1].replace("now-", "--")
 others = [_Other(1, {}, pathlib.Path(tempfile.mkdtemp()))]
 _end_when(lambda: _failure(others))
-time.sleep(120)  # as a rank that waits for the others in a call of NCCL
+others[0].process.wait()
+time.sleep(3)  # as a rank that waits for the others in a call of NCCL, or saves a checkpoint
 """
 
 
-def test_a_rank_that_waits_ends_with_what_made_another_one_fail(tmp_path):
+@pytest.mark.parametrize(
+    ("how", "code", "said"), [("fails", 1, "training: sixty is no number\n"), ("is-interrupted", 0, "")]
+)
+def test_a_rank_that_waits_ends_with_what_made_another_one_fail(tmp_path, how, code, said):
     script = tmp_path / "training.py"
     script.write_text(FAILING)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     finished = subprocess.run(
-        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, str(script), f"now-{how}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
-    assert (finished.returncode, finished.stderr) == (1, "training: sixty is no number\n")
+    assert (finished.returncode, finished.stderr) == (code, said)

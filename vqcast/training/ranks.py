@@ -27,6 +27,8 @@ from vqcast.settings import Training
 
 RENDEZVOUS = "VQCAST_RENDEZVOUS"  # the folder in which the ranks that a stage started itself meet
 FIRST_RANK = "VQCAST_FIRST_RANK"  # the process that started them
+# How a rank ends that was interrupted, and so rank 0 too, which has a checkpoint to save first.
+INTERRUPTED = (128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM)
 
 
 def on_all_ranks(stage: str, settings: Training, train: Callable[[], None]) -> None:
@@ -120,7 +122,7 @@ def _end_when(why: Callable[[], str]) -> None:
 def _failure(others: Sequence["_Other"]) -> str:
     """What made one of the ranks fail, the others then being ended; nothing if none did."""
     for other in others:
-        if other.process.poll():
+        if other.process.poll() not in (None, 0, *INTERRUPTED):
             try:
                 other.tell_failure()
             except VqcastError as error:
