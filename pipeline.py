@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vqcast.errors import VqcastError
 from vqcast.lineage.command import add_audit_parser
-from vqcast.operator_commands import add_deploy, add_retrain, add_serve, add_time_limit
+from vqcast.retraining.command import add_deploy, add_retrain, add_serve, add_time_limit
 
 RUN_HELP = """\
 Bring the pipeline up to date as a Prefect flow, which is made from dvc.yaml. Every stage is a task that
@@ -194,9 +194,9 @@ def _add_rate(commands: argparse._SubParsersAction) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Here, not above: they take seconds to import, which --help need not wait for.
-    from vqcast.dag import read_dag
-    from vqcast.orchestration import refuse_inside_stage, reproduce
-    from vqcast.temporary_server import configured_or_temporary_server
+    from vqcast.flow.dag import read_dag
+    from vqcast.flow.orchestration import refuse_inside_stage, reproduce
+    from vqcast.flow.temporary_server import configured_or_temporary_server
 
     refuse_inside_stage()
     read_dag(Path.cwd(), arguments.stages)  # a wrong name is told before a server is started

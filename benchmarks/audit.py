@@ -31,9 +31,9 @@ import yaml
 
 from benchmarks.measure import peak_memory
 from benchmarks.stages import ROOT
-from vqcast.lineage.hashes import md5_file
 from vqcast.lineage.index import PLACE
-from vqcast.video.manifest import CLIPS
+from vqcast.sources.manifest import CLIPS
+from vqcast.work.hashes import md5_file
 
 REPEATS = 5
 VAL = 20  # one video in so many is for validation

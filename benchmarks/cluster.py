@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.stages import ROOT, make_clips, run_stage, write_params
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
 
 STEPS = 20  # of the VQ-VAE: what it encodes to is compared with itself
 ENCODE = ["--clips", "clips", "--manifest", "clips.parquet", "--vqvae", "vqvae", "--out", "latents"]

@@ -36,18 +36,18 @@ import yaml
 
 from benchmarks.random_access import random_access
 from benchmarks.stages import ROOT, make_clips
-from vqcast.encoding import Encoder, decoding_ahead, shards_to_encode
-from vqcast.execution import prepare_networks, workers
-from vqcast.files import sha256_file
-from vqcast.latents import LEVELS, LatentManifest, footer_sha256, write_codebooks, write_shard
-from vqcast.models import load_vqvae, read_config, save_model
+from vqcast.clips.shards import write_shard as write_clip_shard
+from vqcast.clips.windows import Clips
+from vqcast.codes.encoding import Encoder, decoding_ahead, shards_to_encode
+from vqcast.codes.latents import LEVELS, LatentManifest, footer_sha256, write_codebooks, write_shard
+from vqcast.codes.models import load_vqvae, read_config, save_model
+from vqcast.media import ffmpeg
 from vqcast.networks.grids import Grids
 from vqcast.networks.vqvae import VQVAE
-from vqcast.settings import Settings, load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.manifest import CLIPS, write_manifest
-from vqcast.video.shards import write_shard as write_clip_shard
-from vqcast.video.windows import Clips
+from vqcast.settings.params import Settings, load_settings
+from vqcast.sources.manifest import CLIPS, write_manifest
+from vqcast.work.environment import prepare_networks, workers
+from vqcast.work.files import sha256_file
 
 VIDEOS = {"train_videos": 120, "val_videos": 8}  # of the collection that is encoded for speed
 ROUNDS = 3

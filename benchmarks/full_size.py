@@ -42,7 +42,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.sampling import MiddleRow
 from benchmarks.training import NETWORKS, WINDOWS, task_of
 from vqcast.errors import VqcastError
-from vqcast.execution import device, prepare_networks
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import PixelCNN
@@ -51,9 +50,11 @@ from vqcast.networks.vqvae import Codes
 from vqcast.sampling.draw import draw
 from vqcast.sampling.incremental import Generation, Sampler
 from vqcast.sampling.predict import numbers_a_window, sample_codes
-from vqcast.settings import Settings, Training, load_settings
+from vqcast.settings.params import Settings, load_settings
+from vqcast.settings.training import Training
 from vqcast.training.loop import Batches, Task, prepare_blocks, take_step
 from vqcast.training.optimizer import Optimizer
+from vqcast.work.environment import device, prepare_networks
 
 PRECISIONS = ("bfloat16", "float32")
 BATCHES = (1, 16, 64)

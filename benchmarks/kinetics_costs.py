@@ -34,19 +34,19 @@ import torch
 from benchmarks.data import save_vqvae
 from benchmarks.stages import ROOT
 from benchmarks.stand_ins import WINDOWS_A_CLIP
-from vqcast.encoding import Encoder
-from vqcast.files import sha256_file
-from vqcast.latents import LEVELS, LatentManifest, Latents, footer_sha256, write_codebooks, write_shard
-from vqcast.models import load_vqvae, read_config
+from vqcast.clips.cutting import clips_of
+from vqcast.codes.encoding import Encoder
+from vqcast.codes.latents import LEVELS, LatentManifest, Latents, footer_sha256, write_codebooks, write_shard
+from vqcast.codes.models import load_vqvae, read_config
+from vqcast.embedded.motions import MOTIONS, Lot
+from vqcast.embedded.synthesis import render
+from vqcast.media import ffmpeg
 from vqcast.networks.grids import Grids
-from vqcast.settings import Settings, load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.archives import KineticsArchives
-from vqcast.video.cutting import clips_of
-from vqcast.video.exclusions import Exclusions
-from vqcast.video.motions import MOTIONS, Lot
-from vqcast.video.store import Store
-from vqcast.video.synthesis import render
+from vqcast.settings.params import Settings, load_settings
+from vqcast.sources.archives import KineticsArchives
+from vqcast.sources.exclusions import Exclusions
+from vqcast.sources.store import Store
+from vqcast.work.files import sha256_file
 
 CLIPS = {"train": 392_622, "val": 29_793}  # of Kinetics-600's annotation files
 STORE_BYTES = 604e9  # of these clips on the mirror

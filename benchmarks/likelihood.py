@@ -34,9 +34,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from vqcast.likelihood import validation_nll_bits
+from vqcast.codes.likelihood import validation_nll_bits
 from vqcast.networks.grids import Grids
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
 from vqcast.training.loop import train
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
 from vqcast.training.ranks import joined_ranks, rank

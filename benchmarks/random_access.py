@@ -18,9 +18,9 @@ import decord
 
 from benchmarks.measure import interleaved_medians
 from benchmarks.stages import make_clips
-from vqcast.settings import Window
-from vqcast.video import ffmpeg
-from vqcast.video.windows import Clips
+from vqcast.clips.windows import Clips
+from vqcast.media import ffmpeg
+from vqcast.settings.data import Window
 
 VIDEOS = 12
 FRAMES = 250  # of a video

@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.stages import ROOT, make_clips, run_stage, write_params
-from vqcast.models import load_vqvae
+from vqcast.clips.windows import Clips, WindowDataset
+from vqcast.codes.models import load_vqvae
 from vqcast.networks.grids import Grids
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
 from vqcast.training.vqvae import VqvaeTask
-from vqcast.video.windows import Clips, WindowDataset
 
 PRESET = "presets/folder.yaml"
 TRIALS = (30, 90)  # steps, to learn how long a step takes

@@ -22,11 +22,11 @@ import os
 import torch
 
 from benchmarks.measure import MATRIX_BYTES, interleaved_medians, matrix_vector_product
-from vqcast.execution import cores, prepare_networks
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
 from vqcast.sampling.draw import draw
 from vqcast.sampling.incremental import Generation, Sampler
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
+from vqcast.work.environment import cores, prepare_networks
 
 CODES = 512
 SMALL = dict(hidden=64, residual=128, layers=5, attention_every=5, heads=4, dropout=0.0)

@@ -118,7 +118,7 @@ def make(stage: str, videos: int) -> None:
 
 def plan(stage: str, videos: int) -> None:
     """Do what a stage does before its units, and hand out the units, each of which is nothing."""
-    from vqcast.execution import run_units
+    from vqcast.work.execution import run_units
 
     for _ in run_units(nothing, units(stage), stage):
         pass
@@ -130,18 +130,18 @@ def nothing(unit: object) -> None:
 
 def units(stage: str) -> Sequence[object]:
     """The units of a stage of which none is done."""
-    from vqcast.settings import load_settings
+    from vqcast.settings.params import load_settings
 
     settings = load_settings()
     if stage == "download":
-        from vqcast.video.download import source_of
-        from vqcast.video.exclusions import read_exclusions
+        from vqcast.sources.download import source_of
+        from vqcast.sources.exclusions import read_exclusions
 
         exclusions = read_exclusions("data/exclude.csv")
         return source_of(settings.download, Path("data/kinetics"), exclusions).plan()
     if stage == "clip":
-        from vqcast.video.clips import ShardPlan, Units
-        from vqcast.video.exclusions import read_exclusions
+        from vqcast.clips.clips import ShardPlan, Units
+        from vqcast.sources.exclusions import read_exclusions
 
         exclusions = read_exclusions("data/exclude.csv")
         shards = ShardPlan("data/raw.parquet", settings.clip.videos_per_shard, exclusions)

@@ -23,7 +23,7 @@ from vqcast.networks.grids import Grids
 from vqcast.networks.masked import MaskedConv3d
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE, Codes
-from vqcast.settings import Settings, load_settings
+from vqcast.settings.params import Settings, load_settings
 
 # The modules whose output is told, by the part of a network that they belong to.
 STEPS = {

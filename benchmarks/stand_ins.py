@@ -16,25 +16,25 @@ import numpy as np
 import yaml
 
 from benchmarks.stages import ROOT
-from vqcast import latents as latent_shards
-from vqcast.encoding import Encoder, ShardToEncode, shards_to_encode
-from vqcast.files import open_scratch
-from vqcast.finished import FinishedShards
-from vqcast.latents import LEVELS, Latents, footer_sha256
+from vqcast.clips.clips import ShardPlan, shaping_clips
+from vqcast.clips.shards import write_shard
+from vqcast.clips.windows import Clips
+from vqcast.codes import latents as latent_shards
+from vqcast.codes.encoding import Encoder, ShardToEncode, shards_to_encode
+from vqcast.codes.latents import LEVELS, Latents, footer_sha256
+from vqcast.codes.models import read_config
+from vqcast.media import ffmpeg
 from vqcast.metrics.features import open_features
 from vqcast.metrics.scores import Scoring, batches_of, score_windows
-from vqcast.models import read_config
 from vqcast.networks.grids import Grids
 from vqcast.sampling.store import write_samples
 from vqcast.sampling.windows import chosen_windows
-from vqcast.settings import Settings, load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.archives import archive_key
-from vqcast.video.clips import ShardPlan, shaping_clips
-from vqcast.video.exclusions import Exclusions
-from vqcast.video.shards import write_shard
-from vqcast.video.store import Store
-from vqcast.video.windows import Clips
+from vqcast.settings.params import Settings, load_settings
+from vqcast.sources.archives import archive_key
+from vqcast.sources.exclusions import Exclusions
+from vqcast.sources.store import Store
+from vqcast.work.files import open_scratch
+from vqcast.work.finished import FinishedShards
 
 VAL_SHARE = 0.07  # of Kinetics-600's training and validation videos
 LABELS = 600

@@ -32,16 +32,17 @@ from torch.utils.data import Dataset, default_collate
 
 from benchmarks.reconstruction import ALL
 from benchmarks.stages import make_clips, run_stage, write_params
-from vqcast.execution import cores, prepare_networks
-from vqcast.latents import LEVELS
+from vqcast.codes.latents import LEVELS
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Dropout
-from vqcast.settings import Settings, Training, load_settings
+from vqcast.settings.params import Settings, load_settings
+from vqcast.settings.training import Training
 from vqcast.training.loop import Batches, Task, take_step
 from vqcast.training.optimizer import Optimizer
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
 from vqcast.training.ranks import joined_ranks, rank, ranks
 from vqcast.training.vqvae import VqvaeTask
+from vqcast.work.environment import cores, prepare_networks
 
 WINDOWS = 64
 REPEATS = 3

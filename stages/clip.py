@@ -2,12 +2,12 @@
 
 import argparse
 
-from vqcast.files import clear_scratch, open_scratch
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
-from vqcast.video.clips import make_clips, shaping_clips
-from vqcast.video.exclusions import read_exclusions
-from vqcast.video.manifest import CLIPS, write_manifest
+from vqcast.clips.clips import make_clips, shaping_clips
+from vqcast.settings.params import load_settings
+from vqcast.sources.exclusions import read_exclusions
+from vqcast.sources.manifest import CLIPS, write_manifest
+from vqcast.work.files import clear_scratch, open_scratch
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ The store is kept from run to run: what it holds already is not fetched again.
 
 import argparse
 
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
-from vqcast.video.download import download
+from vqcast.settings.params import load_settings
+from vqcast.sources.download import download
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

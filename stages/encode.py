@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from vqcast.encoding import Encoder, shards_to_encode
-from vqcast.files import clear_scratch, open_scratch, publish_directory, sha256_file
-from vqcast.latents import LatentManifest, write_codebooks
-from vqcast.models import load_vqvae, read_config
+from vqcast.clips.windows import Clips
+from vqcast.codes.encoding import Encoder, shards_to_encode
+from vqcast.codes.latents import LatentManifest, write_codebooks
+from vqcast.codes.models import load_vqvae, read_config
 from vqcast.networks.grids import Grids
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
-from vqcast.video.windows import Clips
+from vqcast.settings.params import load_settings
+from vqcast.work.files import clear_scratch, open_scratch, publish_directory, sha256_file
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vqcast.files import appearing, clear_scratch, open_scratch, publish_directory
-from vqcast.latents import LatentManifest
+from vqcast.codes.latents import LatentManifest
+from vqcast.codes.models import check_same_vqvae
 from vqcast.metrics.comparison import FeatureFolder, table_2
 from vqcast.metrics.features import open_features
 from vqcast.metrics.scores import SUMS, Scoring, score_windows, scores_by_system, sizes_of
 from vqcast.metrics.summary import Evaluation, protocol, rounded
 from vqcast.metrics.table import write_positions, write_table
-from vqcast.models import check_same_vqvae
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
+from vqcast.settings.params import load_settings
+from vqcast.work.files import appearing, clear_scratch, open_scratch, publish_directory
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

@@ -4,13 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
+from vqcast.clips.windows import Clips
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import check_same_vqvae, load_vqvae
 from vqcast.errors import VqcastError
-from vqcast.execution import prepare_networks
-from vqcast.files import appearing, clear_scratch, open_scratch
-from vqcast.latents import Latents
 from vqcast.metrics.scores import ValidationWindows
 from vqcast.metrics.table import read_positions, read_windows
-from vqcast.models import check_same_vqvae, load_vqvae
 from vqcast.page.credits import credits_of, may_be_shown
 from vqcast.page.gallery import pick_typical, pick_windows, rule
 from vqcast.page.pictures import draw_predictions, pictures
@@ -19,9 +18,10 @@ from vqcast.page.render import Content, Entry, render_page
 from vqcast.page.strips import save_filmstrip
 from vqcast.sampling.store import Samples
 from vqcast.sampling.windows import Sampling
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
-from vqcast.video.windows import Clips
+from vqcast.settings.params import load_settings
+from vqcast.work.environment import prepare_networks
+from vqcast.work.files import appearing, clear_scratch, open_scratch
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 
 import argparse
 
-from vqcast.files import clear_scratch, open_scratch, publish_directory
-from vqcast.latents import Latents
-from vqcast.models import check_same_vqvae
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import check_same_vqvae
 from vqcast.sampling.windows import Sampling, chosen_windows, sample_windows
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
+from vqcast.settings.params import load_settings
+from vqcast.work.files import clear_scratch, open_scratch, publish_directory
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

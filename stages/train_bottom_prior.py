@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from vqcast.files import open_scratch
-from vqcast.latents import Latents
-from vqcast.models import save_prior
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import save_prior
+from vqcast.settings.params import load_settings
 from vqcast.training.priors import BottomPriorTask
 from vqcast.training.publish import train_and_publish
 from vqcast.training.ranks import on_all_ranks
+from vqcast.work.files import open_scratch
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

@@ -3,15 +3,15 @@
 import argparse
 from pathlib import Path
 
-from vqcast.execution import reading_threads
-from vqcast.files import open_scratch
-from vqcast.models import save_model
-from vqcast.settings import load_settings
-from vqcast.stage import run_stage
+from vqcast.clips.windows import Clips, WindowDataset
+from vqcast.codes.models import save_model
+from vqcast.settings.params import load_settings
 from vqcast.training.publish import train_and_publish
 from vqcast.training.ranks import on_all_ranks
 from vqcast.training.vqvae import VqvaeTask
-from vqcast.video.windows import Clips, WindowDataset
+from vqcast.work.environment import reading_threads
+from vqcast.work.files import open_scratch
+from vqcast.work.stage import run_stage
 
 
 def main() -> None:

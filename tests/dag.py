@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from vqcast.code import import_closure
+from vqcast.work.code import import_closure
 
 ROOT = Path(__file__).resolve().parents[1]
 

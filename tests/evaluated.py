@@ -11,12 +11,12 @@ import yaml
 from stages import encode, evaluate, sample
 from tests.conftest import ROOT
 from tests.videos import Workspace, from_folder, make_brightening_video, make_video
-from vqcast.latents import Latents
-from vqcast.models import save_model, save_prior
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import save_model, save_prior
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
 
 HOSTILE = '<script>alert(1)<\u2044script> it\'s "quoted" (really)'
 HOSTILE_PERSON = "<img src=x onerror=document.title='owned'>"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.site import Reply, Site
 from tests.videos import DOWNLOAD, Workspace
-from vqcast.settings import Download, KineticsArchives, KineticsSelection, Network
+from vqcast.settings.data import Download, KineticsArchives, KineticsSelection, Network
 
 HEADER = "label,youtube_id,time_start,time_end,split"
 PATIENCE = Network(timeout=1.0, tries=3, pause=0.01, max_pause=2.0)

@@ -9,7 +9,8 @@ from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
-from vqcast.settings import BottomPrior, TopPrior, Vqvae, Window
+from vqcast.settings.data import Window
+from vqcast.settings.networks import BottomPrior, TopPrior, Vqvae
 
 CODES = 11
 VQVAE_SETTINGS = Vqvae(

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tests.networks import BOTTOM, CODES, GRIDS, TOP, VQVAE_SETTINGS, window_codes
-from vqcast.settings import BottomTraining, PriorTraining, Training
+from vqcast.settings.training import BottomTraining, PriorTraining, Training
 from vqcast.training.loop import Task, train
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
 from vqcast.training.ranks import joined_ranks, rank

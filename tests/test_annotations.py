@@ -6,8 +6,8 @@ import random
 import pytest
 
 from vqcast.errors import VqcastError
-from vqcast.settings import KineticsSelection
-from vqcast.video.annotations import Segment, parse, select
+from vqcast.settings.data import KineticsSelection
+from vqcast.sources.annotations import Segment, parse, select
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 

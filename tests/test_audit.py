@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from tests.projects import audit, audit_text, commit, git, make_project, repro, run, run_audit
+from vqcast.clips.shards import Shard
 from vqcast.lineage.evidence import Evidence
 from vqcast.lineage.verify import audit_verify
 from vqcast.sampling.store import Samples
-from vqcast.video.manifest import CLIPS, RAW, read_manifest, write_manifest
-from vqcast.video.shards import Shard
+from vqcast.sources.manifest import CLIPS, RAW, read_manifest, write_manifest
 
 TRAINED_ON, JUDGED_ON = "train-00002", "val-00001"
 MODELS = {"models/vqvae", "models/top_prior", "models/bottom_prior"}
@@ -272,11 +272,11 @@ def test_verify_names_dvc_lock_where_it_was_changed(copy):
     text = lock.read_text()
     document = yaml.safe_load(text)["stages"]
     weights = document["train_vqvae"]["outs"][0]
-    code = next(dep for dep in document["clip"]["deps"] if dep["path"] == "vqcast/video/cutting.py")
+    code = next(dep for dep in document["clip"]["deps"] if dep["path"] == "vqcast/clips/cutting.py")
     for old, new, file, sentence in (
         (f"size: {weights['size']}", "size: 1", "dvc.lock", "bytes; it has"),
         (weights["md5"], "0" * 32 + ".dir", "models/vqvae", "dvc.lock says 00000"),
-        (code["md5"], "f" * 32, "vqcast/video/cutting.py", "is not what clip ran with"),
+        (code["md5"], "f" * 32, "vqcast/clips/cutting.py", "is not what clip ran with"),
         ("steps: 3", "steps: 4", "params.yaml", "ran with 4"),
         ("python -m stages.clip", "python -m stages.clap", "dvc.lock", "clip ran `python -m stages.clap"),
         ("  report:", "  repart:", "dvc.lock", "names a stage 'repart'"),

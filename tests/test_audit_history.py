@@ -10,11 +10,11 @@ import yaml
 from tests.projects import commit, git
 from vqcast.errors import VqcastError
 from vqcast.lineage.evidence import Evidence
-from vqcast.lineage.hashes import md5_file
 from vqcast.lineage.index import PLACE
 from vqcast.lineage.locks import parse_lock
 from vqcast.lineage.video import audit_video
-from vqcast.video.manifest import CLIPS, write_manifest
+from vqcast.sources.manifest import CLIPS, write_manifest
+from vqcast.work.hashes import md5_file
 
 TABLE = "data/clips.parquet"
 

@@ -14,7 +14,7 @@ import yaml
 from tests.conftest import ROOT, files_below
 from tests.networks import VQVAE_SETTINGS, vqvae
 from tests.videos import make_video
-from vqcast.models import save_model
+from vqcast.codes.models import save_model
 
 VIDEOS = 120
 COMMANDS = {

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tests.videos import Workspace, from_folder, from_sample, make_video, one
+from vqcast.clips.shards import Shard
 from vqcast.errors import VqcastError
-from vqcast.video.decoding import count_frames
-from vqcast.video.shards import Shard
+from vqcast.media.decoding import count_frames
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.dag import settings_sections
-from vqcast.code import import_closure
+from vqcast.work.code import import_closure
 
 
 def project(root: Path, **modules: str) -> Path:
-    """Write `modules` (`vqcast__video__clips` is vqcast/video/clips.py) and every package's __init__.py."""
+    """Write `modules` (`vqcast__clips__clips` is vqcast/clips/clips.py) and every package's __init__.py."""
     for name, source in modules.items():
         path = root.joinpath(*name.split("__")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,10 +43,10 @@ def test_closure_follows_imports_of_imports(tmp_path):
 def test_closure_holds_the_packages_on_the_way_to_a_module(tmp_path):
     root = project(
         tmp_path,
-        stages__clip="from vqcast.video.clips import Clips",
-        vqcast__video__clips="Clips = 1",
+        stages__clip="from vqcast.clips.clips import Clips",
+        vqcast__clips__clips="Clips = 1",
     )
-    assert "vqcast/video/__init__.py" in closure(root)
+    assert "vqcast/clips/__init__.py" in closure(root)
 
 
 def test_closure_follows_packages_without_an_init(tmp_path):

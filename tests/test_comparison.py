@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.frechet import frechet_distance, gaussian
+from vqcast.clips.windows import WindowRef
 from vqcast.metrics.arrays import ArrayFile, write_array
 from vqcast.metrics.comparison import (
     FeatureFolder,
@@ -16,7 +17,6 @@ from vqcast.metrics.comparison import (
     table_2,
 )
 from vqcast.metrics.frechet import distance
-from vqcast.video.windows import WindowRef
 
 
 def refs(windows: int, windows_a_video: int = 4) -> list[WindowRef]:

@@ -10,7 +10,6 @@ from torch.utils.data import default_collate
 from tests.networks import bottom_prior, top_prior, vqvae, window_codes
 from tests.rank_worker import task_of
 from tests.test_incremental import LAYOUTS, SETTINGS, TOLERANCE, pixelcnn, random_windows
-from vqcast.execution import device, prepare_networks
 from vqcast.networks.pixelcnn import PixelCNN
 from vqcast.networks.vqvae import Codes
 from vqcast.sampling.draw import draw
@@ -18,6 +17,7 @@ from vqcast.sampling.incremental import Generation, Sampler
 from vqcast.sampling.predict import numbers_a_window, random_numbers, sample_codes
 from vqcast.training.loop import Batches, prepare_blocks, take_step, train
 from vqcast.training.optimizer import Optimizer
+from vqcast.work.environment import device, prepare_networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 

@@ -9,8 +9,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.dag import ROOT, imported_modules, settings_sections, stage_module
-from vqcast.dag import read_dag
-from vqcast.settings import Settings
+from vqcast.flow.dag import read_dag
+from vqcast.settings.params import Settings
 
 DOCUMENT = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = DOCUMENT["stages"]

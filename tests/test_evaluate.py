@@ -24,12 +24,12 @@ from tests.evaluated import (
     write_params,
 )
 from tests.html import Page
+from vqcast.clips.windows import Clips
 from vqcast.errors import VqcastError
+from vqcast.media import ffmpeg
 from vqcast.metrics.features import shrunk
 from vqcast.metrics.table import read_positions
-from vqcast.settings import load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.windows import Clips
+from vqcast.settings.params import load_settings
 
 OUTS = ("evaluate.json", "windows.parquet", "positions.parquet")
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.evaluated import CLIPS, EVALUATE, ROOT, save_untrained_models, write_params
 from tests.videos import Workspace, from_folder, make_video
+from vqcast.clips.windows import Clips
 from vqcast.sampling.store import write_samples
-from vqcast.settings import load_settings
-from vqcast.video.windows import Clips
+from vqcast.settings.params import load_settings
 
 FRAMES = 215  # of a video: 200 windows, one from each frame on
 

@@ -6,7 +6,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.videos import Workspace, from_folder, from_sample, make_video
 from vqcast.errors import VqcastError
-from vqcast.video.exclusions import read_exclusions
+from vqcast.sources.exclusions import read_exclusions
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from vqcast.files import appearing, clear_scratch, open_scratch, publish_directory, sha256_file
+from vqcast.work.files import appearing, clear_scratch, open_scratch, publish_directory, sha256_file
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def test_scratch_is_not_shared_with_other_code(tmp_path):
         shutil.copytree(ROOT / package, tmp_path / package)
 
     def scratch_of_clip() -> str:
-        program = "from vqcast.files import open_scratch; print(open_scratch('clip', [], []))"
+        program = "from vqcast.work.files import open_scratch; print(open_scratch('clip', [], []))"
         return subprocess.check_output([sys.executable, "-c", program], cwd=tmp_path, text=True)
 
     before = scratch_of_clip()
@@ -112,7 +112,7 @@ def test_cleared_scratch_is_gone_and_that_of_other_stages_is_not(workspace):
 def test_clearing_that_was_killed_leaves_nothing_that_looks_like_progress(workspace):
     program = (
         "import os, shutil\n"
-        "from vqcast import files\n"
+        "from vqcast.work import files\n"
         "folder = files.open_scratch('download', [], [])\n"
         "(folder / 'progress').write_text('whole')\n"
         "shutil.rmtree = lambda path, **options: path.exists() and os.kill(os.getpid(), 9)\n"

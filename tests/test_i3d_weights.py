@@ -18,10 +18,10 @@ from vqcast.errors import VqcastError
 from vqcast.metrics.crc32c import crc32c, masked
 from vqcast.metrics.features import Features, open_features
 from vqcast.metrics.rgb_scratch import BYTES, TENSORS
-from vqcast.metrics.settings import Evaluate
 from vqcast.metrics.weights import git_blob_sha1, published_i3d, read_weights
 from vqcast.networks.i3d import I3D
-from vqcast.parameters import SettingsError
+from vqcast.settings.checks import SettingsError
+from vqcast.settings.evaluate import Evaluate
 
 
 @pytest.fixture(scope="module")

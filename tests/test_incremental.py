@@ -15,7 +15,7 @@ from vqcast.sampling.draw import draw, uniforms
 from vqcast.sampling.incremental import Generation, Sampler
 from vqcast.sampling.linear import Linear, RowwiseLinear
 from vqcast.sampling.predict import decode_predicted, numbers_a_window, random_numbers, sample_codes
-from vqcast.settings import Sample
+from vqcast.settings.params import Sample
 
 SETTINGS = Sample(
     temperature=1.0,

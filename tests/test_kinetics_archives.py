@@ -31,8 +31,8 @@ from tests.mirror import (
 from tests.site import Reply
 from tests.test_clip_stage import processes_of, run_to_end, wait_for
 from tests.videos import Workspace, make_video
-from vqcast.settings import KineticsSelection
-from vqcast.video.annotations import parse
+from vqcast.settings.data import KineticsSelection
+from vqcast.sources.annotations import parse
 
 # What comes of a good archive
 

@@ -18,10 +18,10 @@ from tests.conftest import ROOT
 from tests.site import Reply
 from tests.videos import DOWNLOAD, Workspace, make_video, one, read_rows
 from vqcast.errors import TransientError, VqcastError
-from vqcast.settings import KineticsSelection, Network
-from vqcast.video.exclusions import Exclusions
-from vqcast.video.kinetics_urls import SEGMENTS_PER_REQUEST, KineticsUrls
-from vqcast.video.pace import FAILURES_IN_A_ROW, Pace
+from vqcast.settings.data import KineticsSelection, Network
+from vqcast.sources.exclusions import Exclusions
+from vqcast.sources.kinetics_urls import SEGMENTS_PER_REQUEST, KineticsUrls
+from vqcast.web.pace import FAILURES_IN_A_ROW, Pace
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 IDS = [f"-{number:09d}_" for number in range(40)]

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from tests.networks import BOTTOM, CODES, GRIDS, TOP, VQVAE_SETTINGS, top_prior, vqvae, window_codes
-from vqcast.files import sha256_file
-from vqcast.latents import (
+from vqcast.codes.latents import (
     LEVELS,
     LatentError,
     LatentManifest,
@@ -21,7 +20,7 @@ from vqcast.latents import (
     write_codebooks,
     write_shard,
 )
-from vqcast.models import (
+from vqcast.codes.models import (
     ModelError,
     check_same_vqvae,
     load_bottom_prior,
@@ -31,6 +30,7 @@ from vqcast.models import (
     save_prior,
 )
 from vqcast.networks.bottom_prior import BottomPriorNetwork
+from vqcast.work.files import sha256_file
 
 
 def make_latents(folder, windows=6, seed=1):
@@ -89,8 +89,8 @@ def many_latents(folder, windows):
 
 
 def test_any_window_is_read_by_its_number_whatever_is_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("vqcast.latents.CODES_A_GROUP", 4 * 450)
-    monkeypatch.setattr("vqcast.latents.CACHED_BYTES", 3 * 4 * 900)
+    monkeypatch.setattr("vqcast.codes.latents.CODES_A_GROUP", 4 * 450)
+    monkeypatch.setattr("vqcast.codes.latents.CACHED_BYTES", 3 * 4 * 900)
     many_latents(tmp_path / "latents", 101)
     latents = Latents(tmp_path / "latents", "train")
     assert [len(numbers) for numbers, _ in latents.row_groups()] == [4] * 25 + [1]
@@ -108,10 +108,10 @@ def test_any_window_is_read_by_its_number_whatever_is_in_memory(tmp_path, monkey
 MEMORY_OF_READING = """
 import resource, sys
 import numpy as np
-import vqcast.latents
-from vqcast.latents import Latents
+import vqcast.codes.latents
+from vqcast.codes.latents import Latents
 from vqcast.metrics.codes import slice_counts
-vqcast.latents.CACHED_BYTES = 2**20
+vqcast.codes.latents.CACHED_BYTES = 2**20
 latents = Latents(sys.argv[1], "train")
 for number in np.random.default_rng(0).integers(len(latents), size=300).tolist():
     latents[number]
@@ -121,7 +121,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def test_reading_takes_the_same_memory_however_many_windows_there_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("vqcast.latents.CODES_A_GROUP", 2**16)
+    monkeypatch.setattr("vqcast.codes.latents.CODES_A_GROUP", 2**16)
     peaks = []
     for windows in (5_000, 50_000):
         many_latents(tmp_path / f"{windows}", windows)

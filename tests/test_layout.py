@@ -1,6 +1,6 @@
 """Which videos share a shard: about as many as wanted, and always the same ones, whatever comes or goes."""
 
-from vqcast.video.layout import lay_out
+from vqcast.clips.layout import lay_out
 
 
 def ids(count):

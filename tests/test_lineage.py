@@ -12,9 +12,9 @@ import time
 import pytest
 
 from tests.projects import commit, environment, git, make_project, run
-from vqcast.lineage.hashes import md5_of
 from vqcast.lineage.history import WORKSPACE, History
 from vqcast.lineage.runs import Runs
+from vqcast.work.hashes import md5_of
 
 DOWNLOAD = (
     *("-m", "stages.download", "--kinetics", "data/kinetics", "--exclude", "data/exclude.csv"),

@@ -12,7 +12,7 @@ from torch import nn
 from tests.rank_worker import TRAINING, task_of
 from vqcast.errors import VqcastError
 from vqcast.networks.pixelcnn import GatedLayer
-from vqcast.settings import Training
+from vqcast.settings.training import Training
 from vqcast.training.loop import Batches, Task, learning_rate, train
 
 SETTINGS = dataclasses.replace(

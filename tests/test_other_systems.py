@@ -6,9 +6,9 @@ import pytest
 from tests.videos import WINDOW, make_video
 from vqcast.errors import VqcastError
 from vqcast.metrics.arrays import ArrayFile
-from vqcast.metrics.settings import Evaluate, OtherSystem
 from vqcast.metrics.systems import OtherVideos
-from vqcast.parameters import SettingsError
+from vqcast.settings.checks import SettingsError
+from vqcast.settings.evaluate import Evaluate, OtherSystem
 
 
 def opened(root, path: str) -> OtherVideos:

@@ -16,7 +16,7 @@ from vqcast.page.credits import may_be_shown, web_address
 from vqcast.page.gallery import pick_typical, pick_windows, rule
 from vqcast.page.strips import heat_uri
 from vqcast.page.verdict import headline, sentences
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
 
 
 def group(model: float, frozen: float, windows: int = 10, frechet: float | None = 6.0) -> dict:

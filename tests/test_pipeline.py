@@ -120,7 +120,7 @@ def flow_in(environment, monkeypatch):
     """The flow itself, run in a folder, so that a test need not wait as long as an operator would."""
 
     def call(folder: Path, retry_delays: tuple[float, ...], time_limit: float | None = None):
-        from vqcast.orchestration import reproduce
+        from vqcast.flow.orchestration import reproduce
 
         monkeypatch.chdir(folder)
         monkeypatch.setenv("DVC_SITE_CACHE_DIR", environment["DVC_SITE_CACHE_DIR"])
@@ -217,7 +217,7 @@ def test_killed_run_leaves_no_process(project, environment):
     """
     del environment["PREFECT_API_URL"]
     environment.pop("SHELL", None)
-    stage = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom vqcast.stage import run_stage\n"
+    stage = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom vqcast.work.stage import run_stage\n"
     stage += (
         "import time\ndef main():\n    print('it runs', flush=True)\n    time.sleep(1000)\nrun_stage(main)\n"
     )

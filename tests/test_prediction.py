@@ -16,8 +16,10 @@ from PIL import Image, ImageSequence
 from tests.conftest import ROOT
 from tests.evaluated import SMALL
 from tests.videos import make_brightening_video, make_video
+from vqcast.codes.models import save_model, save_prior
 from vqcast.errors import VqcastError
-from vqcast.models import save_model, save_prior
+from vqcast.media import ffmpeg
+from vqcast.media.reading import read_frames
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
 from vqcast.networks.top_prior import TopPriorNetwork
@@ -26,9 +28,7 @@ from vqcast.prediction.command import Prediction, predict
 from vqcast.prediction.continuation import continue_frames, read_beginning
 from vqcast.prediction.picture import BORDER, GAP, GIVEN, PREDICTED, side_by_side
 from vqcast.prediction.trained import load_trained
-from vqcast.settings import load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.reading import read_frames
+from vqcast.settings.params import load_settings
 
 LIMITS = ffmpeg.Limits(seconds=60, pixels=2**24)
 

@@ -17,7 +17,7 @@ from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.networks import CODES, GRIDS, bottom_prior, randomised, top_prior, window_codes
-from vqcast.likelihood import bottom_nll_bits, predicted_slices, top_nll_bits
+from vqcast.codes.likelihood import bottom_nll_bits, predicted_slices, top_nll_bits
 from vqcast.networks.masked import MaskedConv3d, visible_offsets
 from vqcast.networks.pixelcnn import Dropout, Kernels, PixelCNN
 

@@ -72,12 +72,12 @@ def test_params_file_and_dvc_lock_that_were_doctored_alike_are_found_by_the_byte
 
 
 def test_code_that_is_not_what_ran_is_named(copy):
-    with (copy / "vqcast/video/cutting.py").open("a") as module:
+    with (copy / "vqcast/clips/cutting.py").open("a") as module:
         module.write("# changed\n")
     commit(copy, "as if it had been so")
     report = audit(copy, "prove", "models/vqvae", code=1)
     assert report["stage"] == "clip"
-    assert report["why"].startswith("vqcast/video/cutting.py of ")
+    assert report["why"].startswith("vqcast/clips/cutting.py of ")
 
 
 def test_videos_that_are_gone_are_named(copy):

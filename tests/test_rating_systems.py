@@ -9,13 +9,14 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.studies import HOSTILE, frames, save_predictions, windows
 from tests.videos import Workspace, from_folder, make_brightening_video, make_video
+from vqcast.clips.windows import Clips
 from vqcast.errors import VqcastError
+from vqcast.media import ffmpeg
 from vqcast.rating.pairs import Comparison
 from vqcast.rating.systems import System
 from vqcast.sampling.store import write_samples
-from vqcast.settings import Window, load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.windows import Clips
+from vqcast.settings.data import Window
+from vqcast.settings.params import load_settings
 
 WINDOW = Window(frames=16, given=4, stride=4)
 CLIP = load_settings(ROOT / "params.yaml").clip

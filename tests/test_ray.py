@@ -21,13 +21,13 @@ from tests.conftest import ROOT
 from tests.mirror import Mirror, annotation, file, pack
 from tests.networks import BOTTOM, TOP, randomised
 from tests.videos import Workspace
-from vqcast import on_ray
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import save_prior
 from vqcast.errors import VqcastError
-from vqcast.execution import run_units
-from vqcast.latents import Latents
-from vqcast.models import save_prior
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.top_prior import TopPriorNetwork
+from vqcast.work import on_ray
+from vqcast.work.execution import run_units
 
 ray = pytest.importorskip("ray", reason="ray is not installed: requirements.ray.lock.txt")
 VIDEOS = 16
@@ -337,7 +337,7 @@ def test_a_node_that_would_give_other_bytes_is_named(copy, cluster, tmp_path, wh
         complaint = f"does not see the folder {copy} of this machine, which every node needs under that path"
     elif what == "code":
         shutil.copytree(ROOT / "vqcast", tmp_path / "vqcast")
-        with open(tmp_path / "vqcast/pixels.py", "a") as module:
+        with open(tmp_path / "vqcast/clips/pixels.py", "a") as module:
             module.write("# edited\n")
         mounts = f"mount --bind '{tmp_path}/vqcast' '{ROOT}/vqcast'"
         complaint = f"has other code of vqcast in {ROOT} than this machine"

@@ -6,8 +6,8 @@ import pytest
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError
 
 from tests.conftest import ROOT
-from vqcast.video.outcomes import OUTCOMES
-from vqcast.video.refusals import WORDING, refusal
+from vqcast.web.outcomes import OUTCOMES
+from vqcast.web.refusals import WORDING, refusal
 
 # What yt-dlp's users report that it said, and what it means.
 SAID = [line.split("\t") for line in (ROOT / "tests" / "refusals.tsv").read_text().splitlines()]

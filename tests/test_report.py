@@ -23,13 +23,13 @@ from tests.evaluated import (
     write_params,
 )
 from tests.html import Page
+from vqcast.clips.pixels import to_pixels
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import load_vqvae
 from vqcast.errors import VqcastError
-from vqcast.files import sha256_file
-from vqcast.latents import Latents
-from vqcast.models import load_vqvae
 from vqcast.networks.vqvae import Codes
-from vqcast.pixels import to_pixels
 from vqcast.sampling.store import Samples
+from vqcast.work.files import sha256_file
 
 
 @pytest.fixture

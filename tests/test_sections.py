@@ -6,13 +6,13 @@ import pytest
 from tests import site as sites
 from tests.site import Reply
 from tests.videos import make_video, run_ffmpeg
-from vqcast.settings import load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.decoding import count_frames, decode
-from vqcast.video.remote import PART
-from vqcast.video.sections import fetch_section, open_client
-from vqcast.video.sources import FetchError
-from vqcast.video.time_limit import TimeIsUp, limited
+from vqcast.media import ffmpeg
+from vqcast.media.decoding import count_frames, decode
+from vqcast.settings.params import load_settings
+from vqcast.sources.sections import fetch_section, open_client
+from vqcast.web.outcomes import FetchError
+from vqcast.web.remote import PART
+from vqcast.web.time_limit import TimeIsUp, limited
 
 RATE = 25
 LIMITS = ffmpeg.Limits(60.0, 2**22)

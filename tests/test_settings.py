@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from vqcast.settings import SettingsError, load_settings
+from vqcast.settings.checks import SettingsError
+from vqcast.settings.params import load_settings
 
 DEFAULT = yaml.safe_load((ROOT / "params.yaml").read_text())
 MISSING = object()

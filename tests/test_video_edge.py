@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.videos import WINDOW, Workspace, from_folder
-from vqcast.video.decoding import decode
-from vqcast.video.shards import Shard
+from vqcast.clips.shards import Shard
+from vqcast.media.decoding import decode
 
 LUMA = (0.299, 0.587, 0.114)
 TURNED = {"nasa_13013_rotated.mp4"}  # by its container; videos.csv looked at its frames alone

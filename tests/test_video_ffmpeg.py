@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.videos import make_brightening_video, make_video, run_ffmpeg
-from vqcast.video import ffmpeg
-from vqcast.video.decoding import count_frames, decode
+from vqcast.media import ffmpeg
+from vqcast.media.decoding import count_frames, decode
 
 CODECS = {
     "h264.mp4": ["-c:v", "libx264"],

@@ -14,7 +14,7 @@ import pytest
 
 from tests.test_clip_stage import CLIP, DOWNLOAD, outputs, processes_of, run_to_end, start_stages, wait_for
 from tests.videos import Workspace, from_folder, make_video, run_ffmpeg
-from vqcast.video import ffmpeg
+from vqcast.media import ffmpeg
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "7d1c0a5e-not-for-anyone"
@@ -159,7 +159,7 @@ def huge(tmp_path_factory):
 def test_huge_frames_are_refused_before_they_take_memory(huge):
     program = (
         "import resource, sys\n"
-        "from vqcast.video import ffmpeg\n"
+        "from vqcast.media import ffmpeg\n"
         "try: ffmpeg.probe(sys.argv[1], ffmpeg.Limits(30.0, int(sys.argv[2])))\n"
         "except ffmpeg.Undecodable as error: print(error)\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)\n"
@@ -250,7 +250,7 @@ def test_memory_of_a_worker_does_not_grow_with_the_videos_that_it_cuts(folder):
 import sys
 from pathlib import Path
 from tests.videos import CLIP, read_rows
-from vqcast.video.cutting import clips_of
+from vqcast.clips.cutting import clips_of
 
 folder = Path(sys.argv[1])
 (video,) = read_rows(folder / "raw.parquet")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.videos import WINDOW, Workspace, from_folder
-from vqcast.video.windows import Clips
+from vqcast.clips.windows import Clips
 
 LARGEST = 600_000  # bytes: the tests are to stay quick
 

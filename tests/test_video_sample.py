@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.videos import Workspace, from_sample
-from vqcast.video.motions import MOTIONS, PIXEL, Lot
-from vqcast.video.sample import Drawing, draw
-from vqcast.video.synthesis import Camera, Scene, Sprite, Texture, render
+from vqcast.embedded.motions import MOTIONS, PIXEL, Lot
+from vqcast.embedded.synthesis import Camera, Scene, Sprite, Texture, render
+from vqcast.sources.sample import Drawing, draw
 
 
 def scene(motion, index, frames=34):

@@ -20,13 +20,13 @@ from tests.videos import (
     one,
     read_rows,
 )
+from vqcast.clips import windows as windows_module
+from vqcast.clips.shards import Shard
+from vqcast.clips.windows import Clips, WindowDataset
 from vqcast.errors import VqcastError
-from vqcast.settings import Window
-from vqcast.video import windows as windows_module
-from vqcast.video.decoding import decode
-from vqcast.video.manifest import CLIPS, write_manifest
-from vqcast.video.shards import Shard
-from vqcast.video.windows import Clips, WindowDataset
+from vqcast.media.decoding import decode
+from vqcast.settings.data import Window
+from vqcast.sources.manifest import CLIPS, write_manifest
 
 
 @pytest.fixture(scope="module")

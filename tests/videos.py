@@ -9,12 +9,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tests.conftest import ROOT
-from vqcast.settings import Clip, DirectorySource, Download, SampleSource, Window, load_settings
-from vqcast.video import ffmpeg
-from vqcast.video.clips import make_clips, shaping_clips
-from vqcast.video.download import download
-from vqcast.video.exclusions import read_exclusions
-from vqcast.video.manifest import CLIPS, write_manifest
+from vqcast.clips.clips import make_clips, shaping_clips
+from vqcast.media import ffmpeg
+from vqcast.settings.data import Clip, DirectorySource, Download, SampleSource, Window
+from vqcast.settings.params import load_settings
+from vqcast.sources.download import download
+from vqcast.sources.exclusions import read_exclusions
+from vqcast.sources.manifest import CLIPS, write_manifest
 
 CLIP = Clip(
     size=32,

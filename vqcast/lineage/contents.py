@@ -10,20 +10,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vqcast.encoding import shards_to_encode
+from vqcast.clips.clips import CARRIED
+from vqcast.clips.shards import Shard
+from vqcast.clips.windows import Clips
+from vqcast.codes.encoding import shards_to_encode
+from vqcast.codes.latents import CODEBOOKS, LatentManifest
 from vqcast.errors import VqcastError
-from vqcast.files import sha256_file
-from vqcast.latents import CODEBOOKS, LatentManifest
-from vqcast.lineage.hashes import THREADS
 from vqcast.lineage.locks import CLIPS, MODELS, RAW, Lock
 from vqcast.sampling.store import Samples
-from vqcast.settings import load_settings
-from vqcast.video.clips import CARRIED
-from vqcast.video.manifest import CLIPS as CLIPS_SCHEMA
-from vqcast.video.manifest import RAW as RAW_SCHEMA
-from vqcast.video.manifest import read_manifest
-from vqcast.video.shards import Shard
-from vqcast.video.windows import Clips
+from vqcast.settings.params import load_settings
+from vqcast.sources.manifest import CLIPS as CLIPS_SCHEMA
+from vqcast.sources.manifest import RAW as RAW_SCHEMA
+from vqcast.sources.manifest import read_manifest
+from vqcast.work.files import sha256_file
+from vqcast.work.hashes import THREADS
 
 STORE, SHARDS, LATENTS, SAMPLES = "data/raw", "data/clips", "data/latents", "data/samples"
 READING = (VqcastError, OSError, pa.ArrowException, ValueError, KeyError, TypeError, IndexError)

@@ -75,8 +75,8 @@ def read_videos(path: Path) -> list[dict]:
     """The videos that a table of clips has usable clips of, in order of id."""
     import pyarrow.compute as pc
 
-    from vqcast.video.manifest import CLIPS as SCHEMA
-    from vqcast.video.manifest import read_table
+    from vqcast.sources.manifest import CLIPS as SCHEMA
+    from vqcast.sources.manifest import read_table
 
     table = read_table(path, SCHEMA, [*VIDEO, "clip", "start", "end", "status"])
     table = table.filter(pc.field("status") == "ok")

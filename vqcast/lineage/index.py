@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from vqcast.errors import VqcastError
 from vqcast.lineage.evidence import Evidence
 from vqcast.lineage.locks import CLIPS, Entry, Lock
-from vqcast.video.exclusions import SEGMENT
+from vqcast.sources.exclusions import SEGMENT
 
 PLACE = Path(".vqcast/lineage.sqlite")
 VERSION = 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from vqcast.errors import VqcastError
-from vqcast.lineage.hashes import md5_file
+from vqcast.work.hashes import md5_file
 
 
 class Objects:

@@ -14,14 +14,14 @@ from pathlib import Path
 import yaml
 
 from vqcast.errors import VqcastError
-from vqcast.files import link_or_copy
 from vqcast.lineage.evidence import Evidence, Model
-from vqcast.lineage.hashes import list_folder, md5_of
 from vqcast.lineage.locks import Entry, flatten
+from vqcast.lineage.named_files import files_in_params
 from vqcast.lineage.runs import Run
-from vqcast.lineage.surroundings import surroundings
-from vqcast.named_files import files_in_params
-from vqcast.processes import ProcessGroups
+from vqcast.work.files import link_or_copy
+from vqcast.work.hashes import list_folder, md5_of
+from vqcast.work.processes import ProcessGroups
+from vqcast.work.surroundings import surroundings
 
 PLACE = Path(".vqcast/prove")
 STORE = Path("data/raw")

@@ -23,7 +23,7 @@ class Run:
     outcome: str
     why: str | None  # it did not complete
     outs: dict[str, str]  # hash by path of what it made
-    about: dict  # see vqcast/lineage/record.py
+    about: dict  # see vqcast/work/record.py
     prefect: str | None  # the flow run that it was a part of
 
     def summary(self) -> dict:

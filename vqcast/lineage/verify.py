@@ -7,9 +7,9 @@ from pathlib import Path
 from vqcast.errors import VqcastError
 from vqcast.lineage.contents import content_faults
 from vqcast.lineage.evidence import Evidence
-from vqcast.lineage.hashes import list_folder, md5_file, md5_listing
 from vqcast.lineage.history import WORKSPACE
 from vqcast.lineage.locks import Entry, Lock, flatten, parse_lock_document
+from vqcast.work.hashes import list_folder, md5_file, md5_listing
 
 
 @dataclass

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vqcast.errors import VqcastError
-from vqcast.files import sha256_file
 from vqcast.lineage.evidence import Evidence
 from vqcast.lineage.history import Commit
 from vqcast.lineage.index import Index
 from vqcast.lineage.locks import CLIPS, RAW, Chains, Lock
+from vqcast.work.files import sha256_file
 
 STORE = Path("data/raw")
 SHARDS = "data/clips"

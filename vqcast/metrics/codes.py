@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vqcast.latents import Latents
+from vqcast.codes.latents import Latents
 
 
 def code_counts(codes: np.ndarray, codebook: int) -> np.ndarray:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vqcast.clips.windows import WindowRef
 from vqcast.metrics.arrays import ArrayFile
 from vqcast.metrics.frechet import PIECE, Gaussian, distance
-from vqcast.video.windows import WindowRef
 
 MOST_PARTS = 8  # a power of 2; a distance is given at N windows, N/2, ... N/MOST_PARTS
 LINEAR_FROM = 2  # windows for each dimension of the features: with fewer, the bias is not as 1/N

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vqcast.execution import device
-from vqcast.metrics.settings import Evaluate
 from vqcast.metrics.weights import published_i3d
 from vqcast.networks.i3d import I3D, random_i3d
+from vqcast.settings.evaluate import Evaluate
+from vqcast.work.environment import device
 
 SEED = 0
 RANDOM_METRIC = "frechet_random_i3d"

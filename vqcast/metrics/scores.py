@@ -14,23 +14,24 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
+from vqcast.clips.pixels import to_pixels
+from vqcast.clips.windows import Clips
+from vqcast.codes.latents import Latents
+from vqcast.codes.likelihood import nll_bits_by_position
+from vqcast.codes.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.errors import VqcastError
-from vqcast.execution import device, run_units
-from vqcast.files import appearing
-from vqcast.latents import Latents
-from vqcast.likelihood import nll_bits_by_position
 from vqcast.metrics.arrays import write_array
 from vqcast.metrics.features import open_features, shrunk
 from vqcast.metrics.image import psnr, squared_error, ssim
-from vqcast.metrics.settings import Evaluate
 from vqcast.metrics.systems import OtherVideos
-from vqcast.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.networks.vqvae import VQVAE, Codes
-from vqcast.pixels import to_pixels
 from vqcast.sampling.predict import decode_predicted
 from vqcast.sampling.store import Samples
-from vqcast.settings import Window
-from vqcast.video.windows import Clips
+from vqcast.settings.data import Window
+from vqcast.settings.evaluate import Evaluate
+from vqcast.work.environment import device
+from vqcast.work.execution import run_units
+from vqcast.work.files import appearing
 
 SYSTEMS = ("reconstruction", "model", "repeat_last_frame")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
-from vqcast.latents import LEVELS, Latents
+from vqcast.codes.latents import LEVELS, Latents
 from vqcast.metrics.arrays import ArrayFile
 from vqcast.metrics.codes import entropy_bits, perplexity, slice_counts, usage
 from vqcast.metrics.comparison import LINEAR_FROM, POINTS, FeatureFolder, gather
@@ -14,8 +14,8 @@ from vqcast.metrics.features import Features
 from vqcast.metrics.frechet import Gaussian, distance
 from vqcast.metrics.image import PSNR_CAP, psnr
 from vqcast.metrics.scores import Scores
-from vqcast.metrics.settings import Evaluate
-from vqcast.settings import Window
+from vqcast.settings.data import Window
+from vqcast.settings.evaluate import Evaluate
 
 SIGNIFICANT_DIGITS = 5  # what is written; the last bits of a float depend on the number of threads
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from vqcast.errors import VqcastError
-from vqcast.files import sha256_file
+from vqcast.media.ffmpeg import Limits, Undecodable, read_frames
 from vqcast.metrics.arrays import ArrayFile
-from vqcast.metrics.settings import OtherSystem
-from vqcast.settings import Window
-from vqcast.video.ffmpeg import Limits, Undecodable, read_frames
+from vqcast.settings.data import Window
+from vqcast.settings.evaluate import OtherSystem
+from vqcast.work.files import sha256_file
 
 LIMITS = Limits(seconds=60.0, pixels=2**22)  # for a video of a folder
 

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vqcast.clips.windows import WindowRef
 from vqcast.errors import VqcastError
-from vqcast.files import appearing
 from vqcast.metrics.scores import Scores
-from vqcast.video.windows import WindowRef
+from vqcast.work.files import appearing
 
 SCHEMA = pa.schema(
     [

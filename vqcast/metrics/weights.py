@@ -15,15 +15,14 @@ import torch
 from torch import Tensor
 
 from vqcast.errors import TransientError, VqcastError
-from vqcast.files import appearing, sha256_file
 from vqcast.metrics.crc32c import crc32c, masked
 from vqcast.metrics.rgb_scratch import BYTES, KNOWN_FILES, TENSORS, TensorEntry
-from vqcast.metrics.settings import split_weights_url
 from vqcast.networks.i3d import I3D
-from vqcast.settings import Network
-from vqcast.video.http import is_url, stream
-from vqcast.video.outcomes import TRANSIENT
-from vqcast.video.sources import FetchError
+from vqcast.settings.data import Network
+from vqcast.settings.evaluate import split_weights_url
+from vqcast.web.http import is_url, stream
+from vqcast.web.outcomes import TRANSIENT, FetchError
+from vqcast.work.files import appearing, sha256_file
 
 FETCHED = Path(".vqcast/weights")
 LARGEST = 1 << 28  # bytes

@@ -11,7 +11,7 @@ from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
 from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
-from vqcast.settings import BottomPrior
+from vqcast.settings.networks import BottomPrior
 
 PAST_LAYERS = 4  # Table 6: four layers of size (4, 3, 3) and stride (2, 1, 1)
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from vqcast.settings import Vqvae, Window
+from vqcast.settings.data import Window
+from vqcast.settings.networks import Vqvae
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels, PixelCNN
 from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
-from vqcast.settings import TopPrior
+from vqcast.settings.networks import TopPrior
 
 
 class TopCondition(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vqcast.networks.quantizer import Quantized, Quantizer
 from vqcast.networks.replicated import ReplicatedConv3d, ReplicatedConvTranspose3d
-from vqcast.settings import Vqvae
+from vqcast.settings.networks import Vqvae
 
 
 class Codes(NamedTuple):

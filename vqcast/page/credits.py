@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqcast.video.manifest import CLIPS, read_table
-from vqcast.video.windows import Clips, WindowRef
+from vqcast.clips.windows import Clips, WindowRef
+from vqcast.sources.manifest import CLIPS, read_table
 
 VERSION = re.compile(r"[\d.]+(-[a-z]+)?")  # and, as in CC-BY-3.0-DE, the country
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqcast.execution import device, run_units
+from vqcast.clips.pixels import to_pixels
 from vqcast.metrics.image import psnr, squared_error
 from vqcast.metrics.scores import ValidationWindows
 from vqcast.networks.vqvae import Codes
-from vqcast.pixels import to_pixels
 from vqcast.sampling.store import Samples
 from vqcast.sampling.windows import Batch, Sampling, sample_batch
+from vqcast.work.environment import device
+from vqcast.work.execution import run_units
 
 
 @dataclass(frozen=True)

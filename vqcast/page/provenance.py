@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from vqcast.files import sha256_file
-from vqcast.models import read_config
+from vqcast.codes.models import read_config
 from vqcast.page.credits import host_of
-from vqcast.video.manifest import CLIPS, SPLITS, read_table
+from vqcast.sources.manifest import CLIPS, SPLITS, read_table
+from vqcast.work.files import sha256_file
 
 MODELS = ("vqvae", "top_prior", "bottom_prior")  # what config.json of each calls itself
 

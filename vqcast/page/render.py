@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from vqcast.latents import Latents
+from vqcast.codes.latents import Latents
 from vqcast.metrics.codes import slice_counts
 from vqcast.page.charts import Series, frequency_chart, line_chart
 from vqcast.page.credits import web_address
@@ -16,7 +16,7 @@ from vqcast.page.pictures import Pictures
 from vqcast.page.provenance import Provenance
 from vqcast.page.strips import heat_uri, strip_uri
 from vqcast.page.verdict import headline, saving, sentences
-from vqcast.settings import Window
+from vqcast.settings.data import Window
 
 NETWORKS = {"vqvae": "VQ-VAE", "top_prior": "Top prior", "bottom_prior": "Bottom prior"}
 METRICS = {"fvd": "FVD"}  # names that stand for a protocol

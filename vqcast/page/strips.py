@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vqcast.files import appearing
+from vqcast.work.files import appearing
 
 LOSSLESS_UP_TO = 128  # pixels; larger frames would make a page of hundreds of megabytes
 WEBP_LIMIT = 16383  # pixels a side

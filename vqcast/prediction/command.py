@@ -6,10 +6,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vqcast.errors import VqcastError
-from vqcast.execution import prepare_networks
 from vqcast.prediction.continuation import codes_to_draw, continue_frames, read_beginning
 from vqcast.prediction.picture import check_out, save, side_by_side
 from vqcast.prediction.trained import load_trained
+from vqcast.work.environment import prepare_networks
 
 MOST_SAMPLES = 100
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vqcast.clips.pixels import to_pixels, to_unit_range
 from vqcast.errors import VqcastError
+from vqcast.media import ffmpeg
+from vqcast.media.reading import read_frames
 from vqcast.networks.vqvae import Codes
-from vqcast.pixels import to_pixels, to_unit_range
 from vqcast.prediction.trained import Trained
 from vqcast.sampling.predict import decode_predicted, numbers_a_window, random_numbers, sample_codes
-from vqcast.video import ffmpeg
-from vqcast.video.reading import read_frames
 
 
 @dataclass(frozen=True)

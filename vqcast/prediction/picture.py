@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vqcast.errors import VqcastError
-from vqcast.files import appearing, publish_directory
-from vqcast.video import ffmpeg
+from vqcast.media import ffmpeg
+from vqcast.work.files import appearing, publish_directory
 
 TILE = 192  # pixels: smaller frames are enlarged to this at least
 BORDER = 4  # pixels; it and all below are even, as yuv420p wants it

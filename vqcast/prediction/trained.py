@@ -8,13 +8,14 @@ from pathlib import Path
 
 import yaml
 
+from vqcast.codes.models import ModelError, load_bottom_prior, load_top_prior, load_vqvae, read_config
 from vqcast.errors import VqcastError
-from vqcast.models import ModelError, load_bottom_prior, load_top_prior, load_vqvae, read_config
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
-from vqcast.parameters import SettingsError, build
-from vqcast.settings import Clip, Sample, load_settings
+from vqcast.settings.checks import SettingsError, build
+from vqcast.settings.data import Clip
+from vqcast.settings.params import Sample, load_settings
 
 PARAMS = "params.yaml"
 NAMES = ("vqvae", "top_prior", "bottom_prior")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import uvicorn
 
 from vqcast.errors import VqcastError
-from vqcast.files import appearing
 from vqcast.rating import results
 from vqcast.rating.pairs import Comparison
 from vqcast.rating.server import LOOPBACK, Progress, Study, make_app
 from vqcast.rating.store import AnswerFile
 from vqcast.rating.systems import System
-from vqcast.settings import load_settings
+from vqcast.settings.params import load_settings
+from vqcast.work.files import appearing
 
 
 @dataclass(frozen=True)

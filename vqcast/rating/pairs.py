@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from vqcast.clips.shards import Shard
 from vqcast.errors import VqcastError
+from vqcast.media.decoding import decode
 from vqcast.rating.systems import System
-from vqcast.video.decoding import decode
-from vqcast.video.manifest import CLIPS, read_table
-from vqcast.video.shards import Shard
+from vqcast.sources.manifest import CLIPS, read_table
 
 SAME = 24.0  # of 255: given frames that differ more in the mean are others, whatever encoded them
 
@@ -68,7 +68,7 @@ class Comparison:
 class _ClipsOf:
     """Labels of some windows, and their given frames, where their clips are here.
 
-    Not by vqcast.video.windows, which imports torch: the page would wait for that, and has no use for it.
+    Not by vqcast.clips.windows, which imports torch: the page would wait for that, and has no use for it.
     """
 
     def __init__(self, folder: Path, manifest: Path, windows: list[str], given: int):

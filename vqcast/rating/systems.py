@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from vqcast.errors import VqcastError
+from vqcast.media import ffmpeg
+from vqcast.media.reading import read_frames
 from vqcast.sampling.store import Samples
-from vqcast.settings import Clip, Window
-from vqcast.video import ffmpeg
-from vqcast.video.reading import read_frames
+from vqcast.settings.data import Clip, Window
 
 SUFFIXES = (".npy", ".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif")
 SAMPLE = 0  # of a window that has several

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from vqcast.dag import read_dag
 from vqcast.errors import VqcastError
-from vqcast.files import SCRATCH
-from vqcast.lineage.record import RUNS_OF_SCRATCH
-from vqcast.named_files import files_in_params
-from vqcast.processes import ProcessGroups
+from vqcast.flow.dag import read_dag
+from vqcast.lineage.named_files import files_in_params
 from vqcast.retraining.git import git
+from vqcast.work.files import SCRATCH
+from vqcast.work.processes import ProcessGroups
+from vqcast.work.record import RUNS_OF_SCRATCH
 
 STORE = "data/raw"  # what `download` keeps from run to run; no out of a stage
 WEIGHTS = ".vqcast/weights"  # I3D's, as `evaluate` fetched them

@@ -15,12 +15,12 @@ from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
-from vqcast.dag import DagStage, read_dag, read_models
 from vqcast.errors import VqcastError
-from vqcast.figures import METRICS, read_figures
-from vqcast.files import SCRATCH
-from vqcast.orchestration import RETRY_DELAYS, HowToRun, refuse_inside_stage, run_stages
-from vqcast.processes import ProcessGroups
+from vqcast.flow.dag import DagStage, read_dag, read_models
+from vqcast.flow.orchestration import RETRY_DELAYS, HowToRun, refuse_inside_stage, run_stages
+from vqcast.flow.run_artifacts import LINEAGE, show_lineage, show_metrics, show_verdict
+from vqcast.flow.workspace import sole_use
+from vqcast.metrics.figures import METRICS, read_figures
 from vqcast.retraining.clone import clone_workspace, dvc, furnish, has_remote
 from vqcast.retraining.gate import Verdict, compare
 from vqcast.retraining.git import (
@@ -34,9 +34,9 @@ from vqcast.retraining.git import (
     upstream_of,
     version_tag,
 )
-from vqcast.run_artifacts import LINEAGE, show_lineage, show_metrics, show_verdict
-from vqcast.video.exclusions import read_exclusions
-from vqcast.workspace import sole_use
+from vqcast.sources.exclusions import read_exclusions
+from vqcast.work.files import SCRATCH
+from vqcast.work.processes import ProcessGroups
 
 EXCLUDE = "data/exclude.csv"
 MARGIN = 0.02  # share of the promoted model's figure by which a new one may be worse

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from vqcast.errors import VqcastError
-from vqcast.figures import numbers
+from vqcast.metrics.figures import numbers
 
 HIGHER_IS_BETTER = ("psnr", "ssim", "usage")  # last part of a figure's name; of all others lower is better
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqcast.settings import Sample
+from vqcast.settings.params import Sample
 
 
 def draw(logits: Tensor, uniforms: Tensor, settings: Sample) -> Tensor:

@@ -15,7 +15,7 @@ from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE, Codes
 from vqcast.sampling.draw import draw, uniforms
 from vqcast.sampling.incremental import Choose, Sampler
-from vqcast.settings import Sample
+from vqcast.settings.params import Sample
 
 
 def random_numbers(windows: list[tuple[str, int]], count: int, seed: int) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from vqcast.errors import VqcastError
-from vqcast.files import appearing
+from vqcast.work.files import appearing
 
 SCHEMA = pa.schema(
     [

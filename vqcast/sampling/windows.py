@@ -8,15 +8,16 @@ from pathlib import Path
 
 import torch
 
+from vqcast.clips.pixels import to_pixels
+from vqcast.codes.latents import Latents
+from vqcast.codes.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.errors import VqcastError
-from vqcast.execution import device, run_units
-from vqcast.latents import Latents
-from vqcast.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.networks.vqvae import Codes
-from vqcast.pixels import to_pixels
 from vqcast.sampling.predict import decode_predicted, numbers_a_window, random_numbers, sample_codes
 from vqcast.sampling.store import join_samples, write_samples
-from vqcast.settings import Sample
+from vqcast.settings.params import Sample
+from vqcast.work.environment import device
+from vqcast.work.execution import run_units
 
 
 @dataclass(frozen=True)

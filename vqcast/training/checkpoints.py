@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from vqcast.errors import VqcastError
-from vqcast.files import appearing
+from vqcast.work.files import appearing
 
 KEPT = 2
 

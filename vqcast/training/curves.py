@@ -7,7 +7,7 @@ import torch
 from dvclive import Live
 from torch import Tensor
 
-from vqcast.execution import device
+from vqcast.work.environment import device
 
 Point = tuple[int, str, float]  # step, name, value
 

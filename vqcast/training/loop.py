@@ -23,18 +23,18 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from vqcast.clips.ahead import read_ahead
 from vqcast.errors import VqcastError
-from vqcast.execution import device, prepare_networks
 from vqcast.networks.attention import CausalAttention
 from vqcast.networks.pixelcnn import GatedLayer
 from vqcast.networks.vqvae import ResidualBlock
-from vqcast.settings import Training
+from vqcast.settings.training import Training
 from vqcast.training.checkpoints import Checkpoints
 from vqcast.training.curves import Curves
 from vqcast.training.interruption import Interruption
 from vqcast.training.optimizer import Optimizer
 from vqcast.training.ranks import average_over_ranks, rank, ranks, wait_for_all_ranks
-from vqcast.video.ahead import read_ahead
+from vqcast.work.environment import device, prepare_networks
 
 REFUSED_IN_A_ROW = 5  # non-finite steps after which training stops
 

@@ -17,10 +17,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from vqcast import on_node
 from vqcast.errors import VqcastError
-from vqcast.execution import device, processes_of
-from vqcast.on_ray import (
+from vqcast.training.interruption import Interruption, asked_elsewhere
+from vqcast.work import on_node
+from vqcast.work.environment import device, processes_of
+from vqcast.work.on_ray import (
     PATIENCE_SECONDS,
     RETRIES,
     connected,
@@ -31,7 +32,6 @@ from vqcast.on_ray import (
     of_networks,
     room,
 )
-from vqcast.training.interruption import Interruption, asked_elsewhere
 
 POLL_SECONDS = 0.2
 SAVING_SECONDS = 8  # that ranks have to save a checkpoint when the stage is interrupted

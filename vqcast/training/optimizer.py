@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from vqcast.settings import Training
+from vqcast.settings.training import Training
 from vqcast.training.exchange import Exchange, shares_memory
 from vqcast.training.muon import Muon
 from vqcast.training.ranks import ranks

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import Subset
 
-from vqcast.execution import device, reading_threads
-from vqcast.latents import Latents
-from vqcast.likelihood import (
+from vqcast.codes.latents import Latents
+from vqcast.codes.likelihood import (
     Batch,
     bottom_nll_bits,
     predicted_slices,
@@ -21,9 +20,11 @@ from vqcast.likelihood import (
 )
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.top_prior import TopPriorNetwork
-from vqcast.settings import BottomPrior, BottomTraining, PriorTraining, TopPrior
+from vqcast.settings.networks import BottomPrior, TopPrior
+from vqcast.settings.training import BottomTraining, PriorTraining
 from vqcast.training.loop import Task
 from vqcast.training.ranks import own_share, sum_over_ranks
+from vqcast.work.environment import device, reading_threads
 
 VALIDATION_WINDOWS = 64  # spread evenly over the validation windows; `evaluate` uses all
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from vqcast.files import clear_scratch, publish_directory
-from vqcast.settings import Training
+from vqcast.settings.training import Training
 from vqcast.training.loop import Task, train
 from vqcast.training.ranks import rank
+from vqcast.work.files import clear_scratch, publish_directory
 
 
 def train_and_publish(

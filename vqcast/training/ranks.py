@@ -22,8 +22,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vqcast.errors import VqcastError
-from vqcast.execution import device, on_gpus, on_ray, training_processes
-from vqcast.settings import Training
+from vqcast.settings.training import Training
+from vqcast.work.environment import device, on_gpus, on_ray, training_processes
 
 RENDEZVOUS = "VQCAST_RENDEZVOUS"  # the folder in which the ranks that a stage started itself meet
 FIRST_RANK = "VQCAST_FIRST_RANK"  # the process that started them

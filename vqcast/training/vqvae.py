@@ -5,13 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from vqcast.execution import device
+from vqcast.clips.pixels import to_pixels, to_unit_range
+from vqcast.clips.windows import WindowDataset
 from vqcast.networks.vqvae import VQVAE
-from vqcast.pixels import to_pixels, to_unit_range
-from vqcast.settings import Vqvae
+from vqcast.settings.networks import Vqvae
 from vqcast.training.loop import Task
 from vqcast.training.ranks import own_share, sum_over_ranks
-from vqcast.video.windows import WindowDataset
+from vqcast.work.environment import device
 
 VALIDATION_WINDOWS = 64  # spread evenly over the validation windows
 

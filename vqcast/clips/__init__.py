@@ -1,0 +1,1 @@
+"""Cutting videos into clips, shards of them, and reading windows."""

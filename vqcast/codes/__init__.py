@@ -1,0 +1,1 @@
+"""Latent shards: encoding into them, reading them, models and likelihoods over them."""

@@ -1,0 +1,1 @@
+"""The embedded collection: scenes that are drawn and moved from a seed."""

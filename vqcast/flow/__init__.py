@@ -1,0 +1,1 @@
+"""The Prefect side: the DAG, its runs, what Prefect shows of them, and schedules."""

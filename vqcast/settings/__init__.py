@@ -1,0 +1,1 @@
+"""Parameters: their sections, their meaning and their checks."""

@@ -1,1 +1,0 @@
-"""Getting videos, cutting clips, reading windows."""

@@ -1,0 +1,1 @@
+"""Talking to servers, and what comes of asking them for a video."""

@@ -1,0 +1,120 @@
+"""Where work runs: device, processes, threads and cluster. Read from the environment, never from params.yaml.
+
+VQCAST_DEVICE     cpu, cuda, cuda:1, ...               default: cuda where there is one, else cpu
+VQCAST_PROCESSES  processes that train one network     default: the number of GPUs, or of CPU cores
+VQCAST_WORKERS    processes for all other work         default: the number of CPU cores
+VQCAST_THREADS    CPU threads of a process with a network  default: 1, or all cores beside a GPU
+RAY_ADDRESS       a Ray cluster for all of it          default: none, processes of this machine
+"""
+
+import ctypes
+import os
+from typing import TYPE_CHECKING
+
+from vqcast.errors import VqcastError
+
+if TYPE_CHECKING:
+    import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+
+
+def cores() -> int:
+    """Number of CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device() -> "torch.device":
+    """The device that networks run on in this process."""
+    import torch  # not at the top: stages without networks start their workers two seconds sooner
+
+    name = _device_name()
+    if name.startswith("cuda") and on_ray() and not torch.cuda.is_available():
+        return torch.device("cpu")  # the cluster's nodes have GPUs, and this machine has none
+    return torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if name == "cuda" else name)
+
+
+def on_gpus() -> bool:
+    """Whether networks run on GPUs, of this machine or of the Ray cluster's nodes."""
+    return _device_name().startswith("cuda")
+
+
+def _device_name() -> str:
+    import torch
+
+    return os.environ.get("VQCAST_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def training_processes(windows: int) -> int:
+    """Processes in which this machine trains one network, each taking as many of a step's `windows`.
+
+    Raises VqcastError where there are fewer GPUs than VQCAST_PROCESSES asks for.
+    """
+    import torch
+
+    if not on_gpus():
+        return processes_of(windows, cores())
+    most = max(torch.cuda.device_count(), 1) if _device_name() == "cuda" else 1
+    number = processes_of(windows, most)
+    if number > most:
+        raise VqcastError(f"VQCAST_PROCESSES is {number}, and there are GPUs for {most}")
+    return number
+
+
+def processes_of(windows: int, most: int) -> int:
+    """VQCAST_PROCESSES; without it, the largest number up to `most` that shares `windows` evenly."""
+    even = max(number for number in range(1, most + 1) if windows % number == 0)
+    return positive_from_environment("VQCAST_PROCESSES", even)
+
+
+def workers() -> int:
+    """Processes that share work."""
+    return positive_from_environment("VQCAST_WORKERS", cores())
+
+
+def reading_threads() -> int:
+    """Threads that read ahead for a network: VQCAST_WORKERS, shared by the processes that train together.
+
+    One on a CPU, where each of the processes that use all cores has its own.
+    """
+    if device().type == "cpu":
+        return 1
+    return max(workers() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
+
+def threads() -> int:
+    """CPU threads of each process that runs a network; on a CPU, the same number gives the same bytes."""
+    return positive_from_environment("VQCAST_THREADS", 1 if device().type == "cpu" else cores())
+
+
+def positive_from_environment(name: str, default: int) -> int:
+    """A positive whole number from environment variable `name`."""
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise VqcastError(f"{name} must be a positive whole number, not {text!r}")
+    return int(text)
+
+
+def on_ray() -> bool:
+    """Whether work goes to a Ray cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def prepare_networks() -> None:
+    """Let networks of this process have as many threads as `threads()` says, and keep the memory they free.
+
+    glibc would give it back, and computing on pages that the system has to clear first takes a tenth longer.
+    On a GPU, float32 is float32: what may be rounded says so, by `precision`.
+    """
+    import torch
+
+    torch.set_num_threads(threads())
+    torch.backends.cudnn.allow_tf32 = False
+    if device().type == "cuda":
+        torch.cuda.set_device(device())
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that it takes
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,35 @@
+"""What every stage's command line has in common."""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from vqcast.errors import TransientError, VqcastError
+from vqcast.work.lifeline import die_with_parent
+from vqcast.work.record import recorded
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's `main`: one sentence and exit code 1 for what a user can mend, 75 for what
+    may pass by itself; never an orphan. The lineage keeps who ran it, where, and what came of it."""
+    die_with_parent()
+    stage = Path(sys.argv[0]).stem
+    try:
+        with recorded(stage):
+            main()
+    except TransientError as error:
+        print(f"{stage}: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
+    except VqcastError as error:
+        sys.exit(f"{stage}: {error}")
+    except KeyboardInterrupt:
+        print(f"{stage}: interrupted; run it again to go on from here", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or error.strerror
+        sys.exit(f"{stage}: the disk is full ({where}); free some space and run it again")
