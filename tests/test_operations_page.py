@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline import _parser
+from pipeline import parser
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs/operations.md").read_text()
@@ -23,9 +23,9 @@ def commands(text: str) -> list[str]:
 def test_command_of_the_page_is_one_that_pipeline_knows(command):
     words = shlex.split(command)
     if "--help" in words:
-        assert words[0] in _parser().format_help()
+        assert words[0] in parser().format_help()
     else:
-        _parser().parse_args(words)
+        parser().parse_args(words)
 
 
 def test_files_that_the_page_names_exist():
@@ -42,4 +42,4 @@ def test_help_gives_examples_that_work(command):
     examples = commands(shown.partition("examples:")[2])
     assert examples
     for example in examples:
-        _parser().parse_args(shlex.split(example))
+        parser().parse_args(shlex.split(example))

@@ -24,9 +24,9 @@ from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
-from vqcast.prediction.command import Prediction, predict
 from vqcast.prediction.continuation import continue_frames, read_beginning
 from vqcast.prediction.picture import BORDER, GAP, GIVEN, PREDICTED, side_by_side
+from vqcast.prediction.predict import Prediction, predict
 from vqcast.prediction.trained import load_trained
 from vqcast.settings.params import load_settings
 

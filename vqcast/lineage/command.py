@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from vqcast.work.command import add_command
+
 AUDIT_HELP = """\
 Which videos, parameters and code made a model; which models ever saw a video. Answers come from content
 hashes: dvc.lock in every commit of git, DVC's cache for the tables of old commits, and the lineage events
@@ -93,7 +95,7 @@ examples:
 """
 
 
-def add_audit_parser(commands) -> None:
+def add_audit(commands: argparse._SubParsersAction) -> None:
     """Add `audit` and its subcommands to the parsers of pipeline.py."""
     audit = commands.add_parser(
         "audit",
@@ -126,17 +128,15 @@ def add_audit_parser(commands) -> None:
 
 
 def _add(
-    questions, name: str, short: str, description: str, epilog: str, answer: Callable
+    questions: argparse._SubParsersAction,
+    name: str,
+    short: str,
+    description: str,
+    epilog: str,
+    answer: Callable[[argparse.Namespace], int],
 ) -> argparse.ArgumentParser:
-    parser = questions.add_parser(
-        name,
-        help=short,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(questions, name, short, description, epilog, answer)
     parser.add_argument("--json", action="store_true", help="answer in JSON")
-    parser.set_defaults(command=answer)
     return parser
 
 

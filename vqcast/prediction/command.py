@@ -1,64 +1,56 @@
-"""What `pipeline.py predict` does: a video in, its continuations side by side out."""
+"""`pipeline.py predict`: a video in, its continuations side by side out."""
 
-from dataclasses import dataclass
-from pathlib import Path
+import argparse
 
-from tqdm import tqdm
+from vqcast.work.command import add_command, options_of
 
-from vqcast.errors import VqcastError
-from vqcast.prediction.continuation import codes_to_draw, continue_frames, read_beginning
-from vqcast.prediction.picture import check_out, save, side_by_side
-from vqcast.prediction.trained import load_trained
-from vqcast.work.environment import prepare_networks
+PREDICT_HELP = """\
+Continue a video: the frames from --start on are given to the trained models, which predict the next ones,
+several times. What comes out is one picture of all continuations side by side: around given frames the border
+is grey, around predicted ones orange. Where the video goes on long enough, what really followed is beside
+them.
 
-MOST_SAMPLES = 100
+Any size, rate, rotation and codec that ffmpeg reads will do; the centre square is taken, as in training. The
+same video, models and seed give the same picture on the same machine.
+"""
 
+PREDICT_EPILOG = """\
+environment:
+  VQCAST_DEVICE   where networks run: cpu, cuda, cuda:1, ... (default: cuda where there is one, else cpu)
+  VQCAST_THREADS  CPU threads (default: 1, or all cores beside a GPU)
 
-@dataclass(frozen=True)
-class Prediction:
-    """The command line of `pipeline.py predict`."""
+exit codes:
+  0    the picture was written
+  1    it could not be; the last line says why
+  2    the command line is wrong
+  130  ended by Ctrl-C
 
-    video: str
-    start: float  # seconds
-    samples: int
-    out: str | None
-    rev: str | None
-    seed: int | None
-    fps: int
-
-    def __post_init__(self):
-        if not 0 <= self.start < float("inf"):
-            raise VqcastError(f"--start must not be negative, and {self.start:g} is no time in a video")
-        if not 1 <= self.samples <= MOST_SAMPLES:
-            raise VqcastError(f"--samples must lie in 1..{MOST_SAMPLES}, not {self.samples}")
-        if not 1 <= self.fps <= 100:
-            raise VqcastError(f"--fps must lie in 1..100, not {self.fps}")
-
-    @property
-    def path(self) -> Path:
-        """Where the picture goes."""
-        return Path(self.out or f"{Path(self.video).stem}-predicted.mp4")
+examples:
+  python pipeline.py predict holiday.mov --start 12.5
+  python pipeline.py predict holiday.mov --samples 8 --out holiday.gif
+  python pipeline.py predict holiday.mov --rev v1.0 --out frames     with the models of tag v1.0, as a folder
+"""
 
 
-def predict(prediction: Prediction) -> None:
-    """Read, continue, write; raises VqcastError, and then nothing was written."""
-    check_out(prediction.path)
-    if not Path(prediction.video).is_file():
-        raise VqcastError(f"{prediction.video} is no file")
-    prepare_networks()
-    trained = load_trained(Path.cwd(), prediction.rev)
-    beginning = read_beginning(prediction.video, prediction.start, trained)
-    seed = trained.sample.seed if prediction.seed is None else prediction.seed
-    with tqdm(total=codes_to_draw(trained), desc="predict", unit="code", dynamic_ncols=True) as progress:
-        predicted = continue_frames(
-            trained, beginning.given, prediction.samples, seed, lambda codes: progress.update(codes)
-        )
-    save(side_by_side(beginning.given, predicted, beginning.true), prediction.fps, prediction.path)
-    truth = "the video ends before they do" if beginning.true is None else "what really followed beside them"
-    models = "" if prediction.rev is None else f", by the models of {prediction.rev}"
-    seconds = len(beginning.given) / beginning.rate
-    several = "continuations" if prediction.samples > 1 else "continuation"
-    print(
-        f"{prediction.path}: {prediction.samples} {several} of {len(beginning.given)} frames "
-        f"({seconds:.2f} s from {prediction.start:g} s on){models}, {truth}"
+def add_predict(commands: argparse._SubParsersAction) -> None:
+    """Add `predict` to the parsers of pipeline.py."""
+    parser = add_command(commands, "predict", "continue a video", PREDICT_HELP, PREDICT_EPILOG, _predict)
+    parser.add_argument("video", metavar="VIDEO", help="file to continue")
+    add = parser.add_argument
+    add("--start", type=float, default=0.0, metavar="S", help="seconds; default: %(default)g")
+    add("--samples", type=int, default=4, metavar="N", help="continuations; default: %(default)s")
+    add(
+        "--out",
+        metavar="FILE",
+        help="ending with .mp4 or .gif, or a folder of frames; default: VIDEO's name, -predicted.mp4",
     )
+    add("--rev", metavar="R", help="git revision whose models predict; default: those of this checkout")
+    add("--seed", type=int, metavar="N", help="default: sample.seed of params.yaml")
+    add("--fps", type=int, default=8, metavar="N", help="frames/s of the picture; default: %(default)s")
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from vqcast.prediction.predict import Prediction, predict  # takes seconds, which --help need not wait for
+
+    predict(Prediction(**options_of(arguments)))
+    return 0

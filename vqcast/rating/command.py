@@ -1,114 +1,64 @@
-"""What `pipeline.py rate` does: open the study, serve it on loopback until it is ended."""
+"""`pipeline.py rate`: the human study, served on loopback."""
 
-import socket
-from dataclasses import dataclass
+import argparse
 
-import uvicorn
+from vqcast.work.command import add_command, options_of
 
-from vqcast.errors import VqcastError
-from vqcast.rating import results
-from vqcast.rating.pairs import Comparison
-from vqcast.rating.server import LOOPBACK, Progress, Study, make_app
-from vqcast.rating.store import AnswerFile
-from vqcast.rating.systems import System
-from vqcast.settings.params import load_settings
-from vqcast.work.files import appearing
+RATE_HELP = """\
+The human study of the paper (Table 1): a web page on which people compare the predictions of two systems, A
+and B, side by side. Both continue the same given frames; sides and order are random and balanced. A rater
+enters a code, says which is better, or that they are too close to tell, and may stop and go on at any time.
 
+A and B are folders. One that the sample stage wrote (data/samples) is read as it is, sample 0 of each window.
+For any other system, name its files by window id: <window id>.mp4 (or .webm, .mkv, .avi, .mov, .gif), or
+<window id>.npy of uint8 (T, H, W, 3), each holding the predicted frames alone or the whole window. Slashes in
+an id are folders. What is compared is chosen by chance among the windows that both predicted, from as many
+clips as there are, and is the same whenever the same folders are compared.
 
-@dataclass(frozen=True)
-class Rating:
-    """The command line of `pipeline.py rate`."""
+Every answer is in the file of answers before the next video is shown. The command prints the codes for the
+raters, and the address of the results: the three shares with 95% intervals clustered by rater, the same by
+label, the agreement between raters, and all judgements as CSV.
+"""
 
-    a: str
-    b: str
-    answers: str
-    videos: int
-    judgements: int  # of every video
-    raters: int
-    fps: float
-    clips: str  # folder of clip shards, which may be missing
-    manifest: str
-    csv: str | None
-    host: str
-    port: int
+RATE_EPILOG = """\
+exit codes:
+  0         the answers so far were written (--csv)
+  1         it could not start, or went wrong; the last line says why
+  2         the command line is wrong
+  130, 143  ended by Ctrl-C, by SIGTERM; the same command goes on from there
 
-    def __post_init__(self):
-        for name in ("videos", "judgements", "raters", "fps"):
-            if not 0 < getattr(self, name) <= 10**6:
-                raise VqcastError(f"--{name} must be greater than 0 and at most a million")
-        if not 0 <= self.port < 2**16:
-            raise VqcastError(f"--port must lie in 0..65535, not {self.port}")
-        if self.raters < self.judgements:
-            raise VqcastError(
-                f"--judgements {self.judgements} of every video need as many --raters, not {self.raters}"
-            )
+examples:
+  python pipeline.py rate data/samples other/predictions
+  python pipeline.py rate data/samples other/predictions --csv judgements.csv
+"""
 
 
-def rate(rating: Rating) -> None:
-    """Serve the study, or write its answers so far as CSV; raises VqcastError."""
-    settings = load_settings()
-    a, b = (System(folder, settings.window, settings.clip) for folder in (rating.a, rating.b))
-    comparison = Comparison(a, b, rating.clips, rating.manifest, rating.videos)
-    windows = [(pair.window, pair.label) for pair in comparison.pairs]
-    answers = AnswerFile(rating.answers, comparison.fingerprint, windows)
-    study = Study(rating.a, rating.b, comparison, rating.judgements, rating.fps)
-    if rating.csv is not None:
-        _export(rating.csv, study, answers)
-        return
-    listener = _listen(rating.host, rating.port)
-    address = f"http://{_in_url(rating.host)}:{listener.getsockname()[1]}"
-    hosts = [*LOOPBACK, rating.host] if rating.host not in ("0.0.0.0", "::") else ["*"]
-    config = uvicorn.Config(make_app(study, answers, hosts), log_level="warning", access_log=False)
-    config.load()  # before raters are told where it is
-    _announce(rating, study, answers, address)
-    with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+def add_rate(commands: argparse._SubParsersAction) -> None:
+    """Add `rate` to the parsers of pipeline.py."""
+    summary = "let people compare the predictions of two systems"
+    parser = add_command(commands, "rate", summary, RATE_HELP, RATE_EPILOG, _rate)
+    parser.add_argument("a", metavar="A", help="folder of predictions")
+    parser.add_argument("b", metavar="B", help="folder of predictions of the same windows")
+    add = parser.add_argument
+    add("--answers", default="reports/ratings.sqlite", metavar="FILE", help="default: %(default)s")
+    add("--videos", type=int, default=30, metavar="N", help="compared; default: %(default)s, as in the paper")
+    add("--judgements", type=int, default=13, metavar="N", help="of a video; default: %(default)s, as there")
+    add("--raters", type=int, default=15, metavar="N", help="who get a code; default: %(default)s, as there")
+    add("--fps", type=float, default=8.0, metavar="N", help="frames/s shown; default: %(default)g")
+    add("--csv", metavar="FILE", help="write the judgements so far, print the shares, and end")
+    add("--clips", default="data/clips", metavar="FOLDER", help="clip shards; default: %(default)s")
+    add(
+        "--manifest",
+        default="data/clips.parquet",
+        metavar="FILE",
+        help="table of the clips, if there is one; default: %(default)s",
+    )
+    add("--host", default="127.0.0.1", help="address to serve at; default: %(default)s, this machine alone")
+    add("--port", type=int, default=8500, metavar="N", help="0 is any that is free; default: %(default)s")
 
 
-def _export(path: str, study: Study, answers: AnswerFile) -> None:
-    judgements = answers.judgements()
-    with appearing(path) as partial:
-        partial.write_text(results.to_csv(judgements))
-    print(f"{path}: {len(judgements)} judgements")
-    total = results.shares(judgements)
-    print(results.verdict(total, study.a, study.b))
-    for choice, name in (
-        ("a", f"prefer {study.a}"),
-        ("b", f"prefer {study.b}"),
-        ("tie", "too close to tell"),
-    ):
-        if total is not None:
-            share = total.by_choice[choice]
-            interval = "" if share.low is None else f" (95%: {share.low:.1%} to {share.high:.1%})"
-            print(f"{share.share:6.1%} {name}{interval}")
+def _rate(arguments: argparse.Namespace) -> int:
+    from vqcast.rating.rate import Rating, rate  # takes seconds, which --help need not wait for
 
-
-def _announce(rating: Rating, study: Study, answers: AnswerFile, address: str) -> None:
-    pairs = study.comparison.pairs
-    given = {pair.given for pair in pairs}
-    shown = "their predicted frames alone" if given == {0} else "the given frames and the predicted ones"
-    print(f"A is {rating.a}, B is {rating.b}: {len(pairs)} of {study.comparison.in_common} windows, {shown}.")
-    progress = Progress.of(answers.counts(), rating.judgements)
-    print(f"{answers.path} holds {progress.judgements} of the {progress.wanted} judgements that it takes.")
-    print(f"Raters go to {address}/ with one of these codes:")
-    codes = answers.raters(rating.raters)
-    for first in range(0, len(codes), 8):
-        print("  " + "  ".join(codes[first : first + 8]))
-    print(f"Results: {address}/results?key={answers.key}")
-    print("Ctrl-C ends it; the same command goes on from there.", flush=True)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        raise VqcastError(f"nothing can be served at {host}, port {port}: {error.strerror}") from None
-    return listener
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    rate(Rating(**options_of(arguments)))
+    return 0

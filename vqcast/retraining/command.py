@@ -3,6 +3,10 @@
 import argparse
 from pathlib import Path
 
+from vqcast.errors import VqcastError
+from vqcast.flow.command import add_time_limit
+from vqcast.work.command import add_command
+
 RETRAIN_HELP = """\
 Make a new model of what there is now, and put it in the place of the promoted one if it is no worse.
 
@@ -66,13 +70,13 @@ examples:
 
 def add_retrain(commands: argparse._SubParsersAction) -> None:
     summary = "make a new model, promote it if it is no worse"
-    parser = _add(commands, "retrain", summary, RETRAIN_HELP, RETRAIN_EPILOG)
+    parser = add_command(commands, "retrain", summary, RETRAIN_HELP, RETRAIN_EPILOG, _retrain)
     _add_retraining_options(parser)
-    parser.set_defaults(command=_retrain)
 
 
 def add_serve(commands: argparse._SubParsersAction) -> None:
-    parser = _add(commands, "serve", "run a flow on a schedule", SERVE_HELP, SERVE_EPILOG)
+    summary = "run a flow on a schedule"
+    parser = add_command(commands, "serve", summary, SERVE_HELP, SERVE_EPILOG, _serve)
     parser.add_argument("--cron", required=True, help="when: minute, hour, day, month, weekday")
     parser.add_argument("--timezone", metavar="ZONE", help="time zone of --cron (default: UTC)")
     parser.add_argument(
@@ -80,11 +84,11 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     )
     _add_name(parser)
     _add_retraining_options(parser)
-    parser.set_defaults(command=_serve)
 
 
 def add_deploy(commands: argparse._SubParsersAction) -> None:
-    parser = _add(commands, "deploy", "register the flows with a work pool", DEPLOY_HELP, DEPLOY_EPILOG)
+    summary = "register the flows with a work pool"
+    parser = add_command(commands, "deploy", summary, DEPLOY_HELP, DEPLOY_EPILOG, _deploy)
     parser.add_argument("--work-pool", required=True, metavar="POOL", help="of type process or kubernetes")
     parser.add_argument("--cron", help="when to retrain (default: only when asked to)")
     parser.add_argument("--timezone", metavar="ZONE", help="time zone of --cron (default: UTC)")
@@ -93,17 +97,6 @@ def add_deploy(commands: argparse._SubParsersAction) -> None:
     )
     _add_name(parser)
     _add_retraining_options(parser)
-    parser.set_defaults(command=_deploy)
-
-
-def _add(commands, name: str, summary: str, description: str, epilog: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
@@ -111,12 +104,6 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
         "--name",
         default=Path.cwd().name,
         help="what to call this workspace there (default: its folder's name)",
-    )
-
-
-def add_time_limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--time-limit", type=_seconds, metavar="SECONDS", help="end a stage that takes longer (default: none)"
     )
 
 
@@ -140,12 +127,6 @@ def _add_retraining_options(parser: argparse.ArgumentParser) -> None:
     add_time_limit(parser)
 
 
-def _seconds(text: str) -> float:
-    if float(text) <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return float(text)
-
-
 def _parameters(arguments: argparse.Namespace) -> dict:
     """Parameters of the flow `retrain`."""
     exclude = arguments.exclude
@@ -164,7 +145,6 @@ def _parameters(arguments: argparse.Namespace) -> dict:
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
-    from vqcast.errors import VqcastError
     from vqcast.flow.orchestration import refuse_inside_stage
     from vqcast.flow.temporary_server import configured_or_temporary_server
     from vqcast.retraining.flow import retrain
