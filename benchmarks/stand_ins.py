@@ -23,8 +23,8 @@ from vqcast.codes import latents as latent_shards
 from vqcast.codes.encoding import Encoder, ShardToEncode, shards_to_encode
 from vqcast.codes.latents import LEVELS, Latents, footer_sha256
 from vqcast.codes.models import read_config
+from vqcast.features.features import open_features
 from vqcast.media import ffmpeg
-from vqcast.metrics.features import open_features
 from vqcast.metrics.scores import Scoring, batches_of, score_windows
 from vqcast.networks.grids import Grids
 from vqcast.sampling.store import write_samples

@@ -1,6 +1,5 @@
 """Encode every window of every clip once, its given frames alone too, into latent shards."""
 
-import argparse
 from pathlib import Path
 
 from vqcast.clips.windows import Clips
@@ -10,16 +9,18 @@ from vqcast.codes.models import load_vqvae, read_config
 from vqcast.networks.grids import Grids
 from vqcast.settings.params import load_settings
 from vqcast.work.files import clear_scratch, open_scratch, publish_directory, sha256_file
-from vqcast.work.stage import run_stage
+from vqcast.work.stage import run_stage, stage_arguments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.encode", description=__doc__)
-    parser.add_argument("--clips", required=True, help="folder of clip shards")
-    parser.add_argument("--manifest", required=True, help="table of the clips")
-    parser.add_argument("--vqvae", required=True, help="model folder of the VQ-VAE")
-    parser.add_argument("--out", required=True, help="folder of latent shards to write")
-    arguments = parser.parse_args()
+    arguments = stage_arguments(
+        "encode",
+        __doc__,
+        clips="folder of clip shards",
+        manifest="table of the clips",
+        vqvae="model folder of the VQ-VAE",
+        out="folder of latent shards to write",
+    )
     settings = load_settings()
     config_file = f"{arguments.vqvae}/config.json"
     scratch = open_scratch("encode", [settings.window, settings.encode], [config_file])

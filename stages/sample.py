@@ -1,23 +1,23 @@
 """Continue the given frames of the validation windows: codes first, then the predicted frames."""
 
-import argparse
-
 from vqcast.codes.latents import Latents
 from vqcast.codes.models import check_same_vqvae
 from vqcast.sampling.windows import Sampling, chosen_windows, sample_windows
 from vqcast.settings.params import load_settings
 from vqcast.work.files import clear_scratch, open_scratch, publish_directory
-from vqcast.work.stage import run_stage
+from vqcast.work.stage import run_stage, stage_arguments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.sample", description=__doc__)
-    parser.add_argument("--latents", required=True, help="folder of latent shards")
-    parser.add_argument("--vqvae", required=True, help="model folder of the VQ-VAE")
-    parser.add_argument("--top-prior", required=True, help="model folder of the top prior")
-    parser.add_argument("--bottom-prior", required=True, help="model folder of the bottom prior")
-    parser.add_argument("--out", required=True, help="folder of samples to write")
-    arguments = parser.parse_args()
+    arguments = stage_arguments(
+        "sample",
+        __doc__,
+        latents="folder of latent shards",
+        vqvae="model folder of the VQ-VAE",
+        top_prior="model folder of the top prior",
+        bottom_prior="model folder of the bottom prior",
+        out="folder of samples to write",
+    )
     settings = load_settings()
     models = (arguments.vqvae, arguments.top_prior, arguments.bottom_prior)
     inputs = [f"{arguments.latents}/manifest.json", *(f"{folder}/config.json" for folder in models)]

@@ -1,46 +1,15 @@
 """Train the top prior on latent shards alone."""
 
-import argparse
-from pathlib import Path
-
-from vqcast.codes.latents import Latents
-from vqcast.codes.models import save_prior
 from vqcast.settings.params import load_settings
+from vqcast.training.prior_stage import prior_arguments, train_prior
 from vqcast.training.priors import TopPriorTask
-from vqcast.training.publish import train_and_publish
-from vqcast.training.ranks import on_all_ranks
-from vqcast.work.files import open_scratch
 from vqcast.work.stage import run_stage
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.train_top_prior", description=__doc__)
-    parser.add_argument("--latents", required=True, help="folder of latent shards")
-    parser.add_argument("--out", required=True, help="model folder to write")
-    parser.add_argument("--curves", required=True, help="folder of learning curves to write")
-    arguments = parser.parse_args()
+    arguments = prior_arguments("top_prior", __doc__)
     settings = load_settings()
-    sections = [settings.top_prior, settings.train_top_prior]
-    scratch = open_scratch("train_top_prior", sections, [f"{arguments.latents}/manifest.json"])
-
-    def train() -> None:
-        latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
-        task = TopPriorTask(settings.top_prior, settings.train_top_prior, latents, validation)
-
-        def save(model: Path) -> None:
-            save_prior(model, task.trained, "top_prior", settings.top_prior, latents.manifest)
-
-        train_and_publish(
-            "train_top_prior",
-            task,
-            settings.train_top_prior,
-            scratch,
-            save,
-            arguments.out,
-            arguments.curves,
-        )
-
-    on_all_ranks("train_top_prior", settings.train_top_prior, train)
+    train_prior("top_prior", arguments, TopPriorTask, settings.top_prior, settings.train_top_prior)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Train the VQ-VAE that turns a window into two levels of codes."""
 
-import argparse
 from pathlib import Path
 
 from vqcast.clips.windows import Clips, WindowDataset
@@ -11,16 +10,18 @@ from vqcast.training.ranks import on_all_ranks
 from vqcast.training.vqvae import VqvaeTask
 from vqcast.work.environment import reading_threads
 from vqcast.work.files import open_scratch
-from vqcast.work.stage import run_stage
+from vqcast.work.stage import run_stage, stage_arguments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.train_vqvae", description=__doc__)
-    parser.add_argument("--clips", required=True, help="folder of clip shards")
-    parser.add_argument("--manifest", required=True, help="table of the clips")
-    parser.add_argument("--out", required=True, help="model folder to write")
-    parser.add_argument("--curves", required=True, help="folder of learning curves to write")
-    arguments = parser.parse_args()
+    arguments = stage_arguments(
+        "train_vqvae",
+        __doc__,
+        clips="folder of clip shards",
+        manifest="table of the clips",
+        out="model folder to write",
+        curves="folder of learning curves to write",
+    )
     settings = load_settings()
     sections = [settings.clip, settings.window, settings.vqvae, settings.train_vqvae]
     scratch = open_scratch("train_vqvae", sections, [arguments.manifest])

@@ -83,12 +83,20 @@ def browser():
 
 
 @pytest.fixture
-def mirror():
-    """A mirror of Kinetics, on a site of its own."""
-    from tests import mirror, site  # not at the top: they import from here
+def site():
+    """A web site on loopback."""
+    from tests import site  # not at the top: it imports from here
 
-    with site.running() as its_site:
-        yield mirror.Mirror(its_site)
+    with site.running() as running:
+        yield running
+
+
+@pytest.fixture
+def mirror(site):
+    """A mirror of Kinetics, on a site of its own."""
+    from tests.mirror import Mirror  # not at the top: it imports from here
+
+    return Mirror(site)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from vqcast.metrics.crc32c import crc32c, masked
-from vqcast.metrics.rgb_scratch import TENSORS, TensorEntry
+from vqcast.features.crc32c import crc32c, masked
+from vqcast.features.rgb_scratch import TENSORS, TensorEntry
 from vqcast.networks.i3d import I3D, random_i3d
 
 

@@ -26,8 +26,8 @@ from tests.evaluated import (
 from tests.html import Page
 from vqcast.clips.windows import Clips
 from vqcast.errors import VqcastError
+from vqcast.features.features import shrunk
 from vqcast.media import ffmpeg
-from vqcast.metrics.features import shrunk
 from vqcast.metrics.table import read_positions
 from vqcast.settings.params import load_settings
 
@@ -106,7 +106,7 @@ def test_evaluating_again_after_being_stopped_gives_the_same_bytes(folder, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "write_table", stopped)
+        patch.setattr("vqcast.metrics.evaluation.write_table", stopped)
         with pytest.raises(KeyboardInterrupt):
             run(evaluate, *EVALUATE, "--out", "evaluate.json")
     kept = sorted((folder / ".vqcast/scratch/evaluate").rglob("scores-*.npz"))

@@ -4,14 +4,9 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.videos import Workspace, from_folder, from_sample, make_video
+from tests.videos import from_folder, from_sample, make_video
 from vqcast.errors import VqcastError
 from vqcast.sources.exclusions import read_exclusions
-
-
-@pytest.fixture
-def place(tmp_path):
-    return Workspace(tmp_path)
 
 
 def exclude(place, *lines):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqcast.metrics.features import Features, weights_sha256
+from vqcast.features.features import Features, weights_sha256
 from vqcast.networks.i3d import I3D, Inception, max_pool_same, random_i3d, same_padding
 
 

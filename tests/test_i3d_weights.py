@@ -15,10 +15,10 @@ from tests.frechet import frechet_distance
 from tests.i3d_files import array_of, pytorch_conversion, random_network, write_checkpoint
 from tests.site import Reply, running
 from vqcast.errors import VqcastError
-from vqcast.metrics.crc32c import crc32c, masked
-from vqcast.metrics.features import Features, open_features
-from vqcast.metrics.rgb_scratch import BYTES, TENSORS
-from vqcast.metrics.weights import git_blob_sha1, published_i3d, read_weights
+from vqcast.features.crc32c import crc32c, masked
+from vqcast.features.features import Features, open_features
+from vqcast.features.rgb_scratch import BYTES, TENSORS
+from vqcast.features.weights import git_blob_sha1, published_i3d, read_weights
 from vqcast.networks.i3d import I3D
 from vqcast.settings.checks import SettingsError
 from vqcast.settings.evaluate import Evaluate
@@ -242,7 +242,7 @@ def test_the_metric_is_called_fvd_only_with_the_published_weights(written, tmp_p
     with pytest.raises(VqcastError, match="not the published checkpoint"):
         open_features(evaluate(weights=str(path)))
     monkeypatch.setattr(
-        "vqcast.metrics.features.published_i3d", lambda weights: published_i3d(weights, entries)
+        "vqcast.features.features.published_i3d", lambda weights: published_i3d(weights, entries)
     )
     assert open_features(evaluate(weights=str(path))).metric == "fvd"
 

@@ -13,7 +13,6 @@ import time
 import pytest
 import yaml
 
-from tests import site as sites
 from tests.conftest import ROOT
 from tests.site import Reply
 from tests.videos import DOWNLOAD, Workspace, make_video, one, read_rows
@@ -35,15 +34,7 @@ def content(tmp_path_factory):
 
 
 @pytest.fixture
-def site():
-    with sites.running() as site:
-        yield site
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.setenv("VQCAST_WORKERS", "1")
-    place = Workspace(tmp_path / "work")
+def place(place):
     place.kinetics.mkdir()
     return place
 

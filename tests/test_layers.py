@@ -16,7 +16,7 @@ FLOORS = (
     ("media", "web", "embedded"),
     ("sources",),
     ("networks", "clips"),
-    ("codes",),
+    ("codes", "features"),
     ("sampling", "training"),
     ("metrics",),
     ("page", "prediction", "rating", "lineage"),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from vqcast.features.features import shrunk
 from vqcast.metrics.codes import code_counts, entropy_bits, perplexity, usage
-from vqcast.metrics.features import shrunk
 from vqcast.metrics.image import PSNR_CAP, psnr, squared_error, ssim
 from vqcast.metrics.scores import Scores, feature_batch, image_scores, sizes_of
 from vqcast.metrics.summary import rounded

@@ -6,18 +6,13 @@ import shutil
 
 import pytest
 
-from tests.videos import Workspace, from_folder, make_video, one
+from tests.videos import from_folder, make_video, one
 from vqcast.errors import VqcastError
 
 
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / "videos"
-
-
-@pytest.fixture
-def place(tmp_path):
-    return Workspace(tmp_path / "work")
 
 
 def put(root, name, content=b"a video"):

@@ -16,12 +16,12 @@ from torch.utils.data import Subset
 
 from vqcast.clips.pixels import to_pixels
 from vqcast.clips.windows import Clips
-from vqcast.codes.latents import Latents
+from vqcast.codes.latents import LatentManifest, Latents
 from vqcast.codes.likelihood import nll_bits_by_position
-from vqcast.codes.models import load_bottom_prior, load_top_prior, load_vqvae
+from vqcast.codes.models import check_same_vqvae, load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.errors import VqcastError
+from vqcast.features.features import open_features, shrunk
 from vqcast.metrics.arrays import write_array
-from vqcast.metrics.features import open_features, shrunk
 from vqcast.metrics.image import psnr, squared_error, ssim
 from vqcast.metrics.systems import OtherVideos
 from vqcast.networks.vqvae import VQVAE, Codes
@@ -134,6 +134,22 @@ class Scoring:
             Samples(self.samples),
             self.window,
         )
+
+    def check(self) -> list[str]:
+        """Raise VqcastError unless all that is judged fits together; names and hashes of other systems."""
+        check_same_vqvae(LatentManifest.read(self.latents), *self.models)
+        return [name_and_hash for other in self.open_others() for name_and_hash in other.identity()]
+
+    def inputs(self) -> list[str | Path]:
+        """Files whose content pins all that is judged, but for other systems' videos."""
+        configs = [f"{folder}/config.json" for folder in self.models]
+        samples = sorted(Path(self.samples).glob("samples-*.arrow"))
+        return [self.manifest, f"{self.latents}/manifest.json", *configs, *samples]
+
+    @property
+    def models(self) -> tuple[str, str, str]:
+        """Folders of the VQ-VAE and of both priors."""
+        return self.vqvae, self.top_prior, self.bottom_prior
 
     def open_others(self) -> list[OtherVideos]:
         """The other systems' videos; raises VqcastError for what cannot be judged."""

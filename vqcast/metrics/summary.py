@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from vqcast.codes.latents import LEVELS, Latents
+from vqcast.features.features import Features
 from vqcast.metrics.arrays import ArrayFile
 from vqcast.metrics.codes import entropy_bits, perplexity, slice_counts, usage
 from vqcast.metrics.comparison import LINEAR_FROM, POINTS, FeatureFolder, gather
-from vqcast.metrics.features import Features
 from vqcast.metrics.frechet import Gaussian, distance
 from vqcast.metrics.image import PSNR_CAP, psnr
 from vqcast.metrics.scores import Scores
@@ -21,7 +21,7 @@ SIGNIFICANT_DIGITS = 5  # what is written; the last bits of a float depend on th
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Measured:
     """All that was measured on the N validation windows that were predicted."""
 
     features: FeatureFolder

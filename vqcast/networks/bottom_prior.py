@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcast.networks.grids import Grids
-from vqcast.networks.pixelcnn import Kernels, PixelCNN
+from vqcast.networks.pixelcnn import Kernels
+from vqcast.networks.prior import PriorNetwork
 from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
 from vqcast.settings.networks import BottomPrior
@@ -88,34 +89,17 @@ class PastConv3d(nn.Module):
         return self.conv(F.pad(x, (0, 0, 0, 0, before, total - before)))
 
 
-class BottomPriorNetwork(nn.Module):
+class BottomPriorNetwork(PriorNetwork):
     """p(bottom slice n | top codes, earlier bottom slices)."""
 
     def __init__(self, settings: BottomPrior, codes: int, grids: Grids):
-        super().__init__()
         s = settings
-        self.grids = grids
-        self.conditioning = BottomCondition(
+        condition = BottomCondition(
             codes, grids, s.condition_hidden, s.condition_residual, s.condition_layers, s.past_slices
         )
-        self.slice_embedding = nn.Embedding(grids.bottom[0], s.condition_hidden)
-        self.pixelcnn = PixelCNN(
-            codes,
-            (1, *grids.bottom[1:]),
-            Kernels.one_slice(s.kernel),
-            s.condition_hidden,
-            hidden=s.hidden,
-            residual=s.residual,
-            layers=s.layers,
-            attention_every=s.attention_every,
-            heads=s.heads,
-            dropout=s.dropout,
-        )
-
-    @property
-    def output(self) -> nn.Module:
-        """The last layer, which some optimizers treat apart."""
-        return self.pixelcnn.head[-1]
+        slice_embedding = nn.Embedding(grids.bottom[0], s.condition_hidden)
+        super().__init__(s, codes, grids, condition, (1, *grids.bottom[1:]), Kernels.one_slice(s.kernel))
+        self.slice_embedding = slice_embedding
 
     def forward(self, top: Tensor, bottom: Tensor, slices: Tensor) -> Tensor:
         """Logits (B, S, v, x, K) of the bottom slices numbered `slices` (B, S).

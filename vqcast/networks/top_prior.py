@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcast.networks.grids import Grids
-from vqcast.networks.pixelcnn import Kernels, PixelCNN
+from vqcast.networks.pixelcnn import Kernels
+from vqcast.networks.prior import PriorNetwork
 from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
 from vqcast.settings.networks import TopPrior
@@ -43,33 +44,13 @@ class TopCondition(nn.Module):
         return self.blocks(self.widen(tiled)).movedim(1, -1)
 
 
-class TopPriorNetwork(nn.Module):
+class TopPriorNetwork(PriorNetwork):
     """p(predicted top slices | prefix codes)."""
 
     def __init__(self, settings: TopPrior, codes: int, grids: Grids):
-        super().__init__()
         s = settings
-        self.grids = grids
-        self.conditioning = TopCondition(
-            codes, grids, s.condition_hidden, s.condition_residual, s.condition_layers
-        )
-        self.pixelcnn = PixelCNN(
-            codes,
-            grids.predicted_top,
-            Kernels.over_time(s.kernel),
-            s.condition_hidden,
-            hidden=s.hidden,
-            residual=s.residual,
-            layers=s.layers,
-            attention_every=s.attention_every,
-            heads=s.heads,
-            dropout=s.dropout,
-        )
-
-    @property
-    def output(self) -> nn.Module:
-        """The last layer, which some optimizers treat apart."""
-        return self.pixelcnn.head[-1]
+        condition = TopCondition(codes, grids, s.condition_hidden, s.condition_residual, s.condition_layers)
+        super().__init__(s, codes, grids, condition, grids.predicted_top, Kernels.over_time(s.kernel))
 
     def forward(self, prefix_top: Tensor, prefix_bottom: Tensor, top: Tensor) -> Tensor:
         """Logits (B, 3, h, w, K) of the predicted slices of `top` (B, 4, h, w), the whole window's codes."""

@@ -1,5 +1,6 @@
 """What every stage's command line has in common."""
 
+import argparse
 import errno
 import os
 import signal
@@ -33,3 +34,14 @@ def run_stage(main: Callable[[], None]) -> None:
             raise
         where = error.filename or error.strerror
         sys.exit(f"{stage}: the disk is full ({where}); free some space and run it again")
+
+
+def stage_arguments(stage: str, about: str, **options: str) -> argparse.Namespace:
+    """The command line of a stage: every one of `options`, with its help, must be given.
+
+    about: what the stage does, in its module's own words.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=about)
+    for name, what in options.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", required=True, help=what)
+    return parser.parse_args()

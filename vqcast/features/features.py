@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vqcast.metrics.weights import published_i3d
+from vqcast.features.weights import published_i3d
 from vqcast.networks.i3d import I3D, random_i3d
 from vqcast.settings.evaluate import Evaluate
 from vqcast.work.environment import device

@@ -1,0 +1,1 @@
+"""What judges see of videos: features of I3D, with published or random weights."""
