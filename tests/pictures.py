@@ -1,4 +1,4 @@
-"""A picture of the page, for README.
+"""A picture of the page, for README and docs.
 
 python -m tests.pictures reports/index.html docs/page.png --height 1480
 python -m tests.pictures reports/index.html docs/real.png --without-clips    other people's videos left out

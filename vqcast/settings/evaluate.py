@@ -13,7 +13,7 @@ class OtherSystem:
     """Predictions of another system, to be judged as the model's are."""
 
     name: str
-    path: str  # in data/systems: a folder of videos or an .npy array; README says of what
+    path: str  # in data/systems: a folder of videos or an .npy array: docs/evaluation.md
     about: str  # what it is, as the tables say it
 
     def __post_init__(self):
