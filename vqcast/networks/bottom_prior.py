@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels
-from vqcast.networks.prior import PriorNetwork
+from vqcast.networks.prior import PriorNetwork, pixelcnn_of
 from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
 from vqcast.settings.networks import BottomPrior
@@ -93,13 +93,14 @@ class BottomPriorNetwork(PriorNetwork):
     """p(bottom slice n | top codes, earlier bottom slices)."""
 
     def __init__(self, settings: BottomPrior, codes: int, grids: Grids):
+        super().__init__()
         s = settings
-        condition = BottomCondition(
+        self.grids = grids
+        self.conditioning = BottomCondition(
             codes, grids, s.condition_hidden, s.condition_residual, s.condition_layers, s.past_slices
         )
-        slice_embedding = nn.Embedding(grids.bottom[0], s.condition_hidden)
-        super().__init__(s, codes, grids, condition, (1, *grids.bottom[1:]), Kernels.one_slice(s.kernel))
-        self.slice_embedding = slice_embedding
+        self.slice_embedding = nn.Embedding(grids.bottom[0], s.condition_hidden)
+        self.pixelcnn = pixelcnn_of(s, codes, (1, *grids.bottom[1:]), Kernels.one_slice(s.kernel))
 
     def forward(self, top: Tensor, bottom: Tensor, slices: Tensor) -> Tensor:
         """Logits (B, S, v, x, K) of the bottom slices numbered `slices` (B, S).

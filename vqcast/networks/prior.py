@@ -8,38 +8,29 @@ from vqcast.settings.networks import Prior
 
 
 class PriorNetwork(nn.Module):
-    """p(codes of a level | conditioning): `conditioning` gives a vector a position, `pixelcnn` the logits.
+    """p(codes of a level | conditioning): `conditioning` gives a vector a position, `pixelcnn` the logits."""
 
-    grid: (T, H, W) of the codes that are modelled at once.
-    """
-
-    def __init__(
-        self,
-        settings: Prior,
-        codes: int,
-        grids: Grids,
-        conditioning: nn.Module,
-        grid: tuple[int, int, int],
-        kernels: Kernels,
-    ):
-        super().__init__()
-        s = settings
-        self.grids = grids
-        self.conditioning = conditioning
-        self.pixelcnn = PixelCNN(
-            codes,
-            grid,
-            kernels,
-            s.condition_hidden,
-            hidden=s.hidden,
-            residual=s.residual,
-            layers=s.layers,
-            attention_every=s.attention_every,
-            heads=s.heads,
-            dropout=s.dropout,
-        )
+    grids: Grids
+    conditioning: nn.Module
+    pixelcnn: PixelCNN
 
     @property
     def output(self) -> nn.Module:
         """The last layer, which some optimizers treat apart."""
         return self.pixelcnn.head[-1]
+
+
+def pixelcnn_of(settings: Prior, codes: int, grid: tuple[int, int, int], kernels: Kernels) -> PixelCNN:
+    """The PixelCNN that a prior's settings describe; grid: (T, H, W) of the codes modelled at once."""
+    return PixelCNN(
+        codes,
+        grid,
+        kernels,
+        settings.condition_hidden,
+        hidden=settings.hidden,
+        residual=settings.residual,
+        layers=settings.layers,
+        attention_every=settings.attention_every,
+        heads=settings.heads,
+        dropout=settings.dropout,
+    )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels
-from vqcast.networks.prior import PriorNetwork
+from vqcast.networks.prior import PriorNetwork, pixelcnn_of
 from vqcast.networks.strided import StridedConv3d, StridedConvTranspose3d
 from vqcast.networks.vqvae import ResidualBlock
 from vqcast.settings.networks import TopPrior
@@ -48,9 +48,13 @@ class TopPriorNetwork(PriorNetwork):
     """p(predicted top slices | prefix codes)."""
 
     def __init__(self, settings: TopPrior, codes: int, grids: Grids):
+        super().__init__()
         s = settings
-        condition = TopCondition(codes, grids, s.condition_hidden, s.condition_residual, s.condition_layers)
-        super().__init__(s, codes, grids, condition, grids.predicted_top, Kernels.over_time(s.kernel))
+        self.grids = grids
+        self.conditioning = TopCondition(
+            codes, grids, s.condition_hidden, s.condition_residual, s.condition_layers
+        )
+        self.pixelcnn = pixelcnn_of(s, codes, grids.predicted_top, Kernels.over_time(s.kernel))
 
     def forward(self, prefix_top: Tensor, prefix_bottom: Tensor, top: Tensor) -> Tensor:
         """Logits (B, 3, h, w, K) of the predicted slices of `top` (B, 4, h, w), the whole window's codes."""
