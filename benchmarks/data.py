@@ -40,7 +40,7 @@ from vqcast.clips.shards import write_shard as write_clip_shard
 from vqcast.clips.windows import Clips
 from vqcast.codes.encoding import Encoder, decoding_ahead, shards_to_encode
 from vqcast.codes.latents import LEVELS, LatentManifest, footer_sha256, write_codebooks, write_shard
-from vqcast.codes.models import load_vqvae, read_config, save_model
+from vqcast.codes.models import load_vqvae, read_config, save_vqvae
 from vqcast.media import ffmpeg
 from vqcast.networks.grids import Grids
 from vqcast.networks.vqvae import VQVAE
@@ -55,13 +55,13 @@ FEW, MANY = 100, 10_000  # clips that are encoded for memory
 CODES = 512
 
 
-def save_vqvae(folder: Path, settings: Settings) -> None:
+def save_random_vqvae(folder: Path, settings: Settings) -> None:
     """A VQ-VAE of random weights and code vectors."""
     torch.manual_seed(0)
     network = VQVAE(settings.vqvae)
     for quantizer in (network.quantize_top, network.quantize_bottom):
         quantizer.codebook.normal_(std=0.1)
-    save_model(folder, network, "vqvae", settings.vqvae, size=settings.clip.size)
+    save_vqvae(folder, network, settings.clip.size)
 
 
 def rate(batches: Iterable[int]) -> float:
@@ -109,7 +109,7 @@ def speed(folder: Path) -> dict[str, object]:
     """The encode stage's rate against that of its two halves."""
     settings = load_settings(ROOT / "params.yaml")
     make_clips(folder, "params.yaml", {"source": "sample", "sample": VIDEOS})
-    save_vqvae(folder / "vqvae", settings)
+    save_random_vqvae(folder / "vqvae", settings)
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(workers()), context.Queue()
     arguments = (folder, barrier, queue)
@@ -139,7 +139,7 @@ def memory(folder: Path) -> dict[str, object]:
     document["window"] |= {"stride": 16}
     (folder / "params.yaml").write_text(yaml.safe_dump(document))
     settings = load_settings(folder / "params.yaml")
-    save_vqvae(folder / "vqvae", settings)
+    save_random_vqvae(folder / "vqvae", settings)
     frames = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 3), np.uint8)
     ffmpeg.encode(frames, 25, folder / "clip.mp4", 30)
     mp4 = (folder / "clip.mp4").read_bytes()

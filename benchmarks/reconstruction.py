@@ -46,7 +46,8 @@ def judged(folder: Path) -> tuple[dict[str, float], int]:
     settings = load_settings(folder / "params.yaml")
     clips = Clips(folder / "clips", folder / "clips.parquet")
     windows = WindowDataset(clips, clips.windows("val", settings.window), settings.window.frames)
-    task = VqvaeTask(settings.vqvae, 0, windows, windows, readers=0)
+    parts = (settings.vqvae, settings.expectation, settings.window, settings.train_vqvae)
+    task = VqvaeTask(*parts, windows, windows, readers=0)
     task.network, task.validation = load_vqvae(folder / "vqvae"), windows
     with torch.inference_mode():
         return task.validate(), len(windows)

@@ -90,7 +90,8 @@ class RandomCodes(Dataset):
 def task_of(network: str, settings: Settings) -> Task:
     if network == "vqvae":
         windows = RandomPixels(settings)
-        return VqvaeTask(settings.vqvae, 0, windows, windows, readers=0)
+        sections = (settings.vqvae, settings.expectation, settings.window, settings.train_vqvae)
+        return VqvaeTask(*sections, windows, windows, readers=0)
     codes = RandomCodes(settings)
     task = TopPriorTask if network == "top_prior" else BottomPriorTask
     return task(getattr(settings, network), getattr(settings, f"train_{network}"), codes, codes)

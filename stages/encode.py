@@ -53,6 +53,7 @@ def main() -> None:
         files={name: note["sha256"] for name, note in notes.items()}
         | {codebooks.name: sha256_file(codebooks)},
         footers={name: note["footer"] for name, note in notes.items()},
+        sees_given=vqvae.settings.sees_given,
     )
     manifest.write(folder)
     publish_directory(folder, arguments.out)

@@ -65,7 +65,8 @@ def main() -> None:
     tables = [arguments.windows, f"{arguments.latents}/manifest.json"]
     configs = [f"{folder}/config.json" for folder in models]
     scratch = open_scratch("report", [settings.sample, shown], [*tables, *configs])
-    sampling = Sampling(arguments.latents, *models, settings.sample)
+    places = (arguments.clips, arguments.manifest, arguments.latents, *models)
+    sampling = Sampling(*places, settings.window, settings.sample)
     numbers = [one.number for one in choice.shown]
     prepare_networks()
     drawn = draw_predictions(windows, numbers, shown.predictions, sampling, scratch)

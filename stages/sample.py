@@ -12,6 +12,8 @@ def main() -> None:
     arguments = stage_arguments(
         "sample",
         __doc__,
+        clips="folder of clip shards",
+        manifest="table of the clips",
         latents="folder of latent shards",
         vqvae="model folder of the VQ-VAE",
         top_prior="model folder of the top prior",
@@ -20,12 +22,14 @@ def main() -> None:
     )
     settings = load_settings()
     models = (arguments.vqvae, arguments.top_prior, arguments.bottom_prior)
-    inputs = [f"{arguments.latents}/manifest.json", *(f"{folder}/config.json" for folder in models)]
-    scratch = open_scratch("sample", [settings.sample], inputs)
+    inputs = [arguments.manifest, f"{arguments.latents}/manifest.json"]
+    inputs += [f"{folder}/config.json" for folder in models]
+    scratch = open_scratch("sample", [settings.window, settings.sample], inputs)
 
     latents = Latents(arguments.latents, "val")
     check_same_vqvae(latents.manifest, *models)
-    sampling = Sampling(arguments.latents, *models, settings.sample)
+    places = (arguments.clips, arguments.manifest, arguments.latents, *models)
+    sampling = Sampling(*places, settings.window, settings.sample)
     windows = chosen_windows(list(latents.window_ids()), settings.sample.windows)
     folder = sample_windows(sampling, windows, scratch)
     publish_directory(folder, arguments.out)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vqcast.clips.windows import Clips, WindowDataset
-from vqcast.codes.models import save_model
+from vqcast.codes.models import save_vqvae
 from vqcast.settings.params import load_settings
 from vqcast.training.publish import train_and_publish
 from vqcast.training.ranks import on_all_ranks
@@ -23,7 +23,7 @@ def main() -> None:
         curves="folder of learning curves to write",
     )
     settings = load_settings()
-    sections = [settings.clip, settings.window, settings.vqvae, settings.train_vqvae]
+    sections = [settings.clip, settings.window, settings.vqvae, settings.expectation, settings.train_vqvae]
     scratch = open_scratch("train_vqvae", sections, [arguments.manifest])
 
     def train() -> None:
@@ -32,11 +32,18 @@ def main() -> None:
             WindowDataset(clips, clips.windows(split, settings.window), settings.window.frames)
             for split in ("train", "val")
         )
-        seed = settings.train_vqvae.seed
-        task = VqvaeTask(settings.vqvae, seed, train_windows, val_windows, reading_threads())
+        task = VqvaeTask(
+            settings.vqvae,
+            settings.expectation,
+            settings.window,
+            settings.train_vqvae,
+            train_windows,
+            val_windows,
+            reading_threads(),
+        )
 
         def save(model: Path) -> None:
-            save_model(model, task.network, "vqvae", settings.vqvae, size=settings.clip.size)
+            save_vqvae(model, task.network, settings.clip.size)
 
         train_and_publish(
             "train_vqvae",

@@ -12,10 +12,10 @@ from stages import encode, evaluate, sample
 from tests.conftest import ROOT
 from tests.videos import Workspace, from_folder, make_brightening_video, make_video
 from vqcast.codes.latents import Latents
-from vqcast.codes.models import save_model, save_prior
+from vqcast.codes.models import save_prior, save_vqvae
 from vqcast.networks.bottom_prior import BottomPriorNetwork
+from vqcast.networks.sighted import vqvae_of
 from vqcast.networks.top_prior import TopPriorNetwork
-from vqcast.networks.vqvae import VQVAE
 from vqcast.settings.params import load_settings
 
 HOSTILE = '<script>alert(1)<\u2044script> it\'s "quoted" (really)'
@@ -60,10 +60,10 @@ def save_untrained_models(folder: Path) -> None:
     """Random networks, saved as the training stages save them, and the latents they go with."""
     settings = load_settings(folder / "params.yaml")
     torch.manual_seed(0)
-    vqvae = VQVAE(settings.vqvae)
+    vqvae = vqvae_of(settings.vqvae, settings.expectation, settings.window.given, settings.window.frames)
     for quantizer in (vqvae.quantize_top, vqvae.quantize_bottom):
         quantizer.codebook.data.normal_(std=0.05)
-    save_model(folder / "models/vqvae", vqvae, "vqvae", settings.vqvae, size=settings.clip.size)
+    save_vqvae(folder / "models/vqvae", vqvae, settings.clip.size)
     run(encode, *CLIPS, "--vqvae", "models/vqvae", "--out", "latents")
     latents = Latents("latents", "train").manifest
     for name, build in (("top", TopPriorNetwork), ("bottom", BottomPriorNetwork)):

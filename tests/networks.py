@@ -10,7 +10,7 @@ from vqcast.networks.grids import Grids
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
 from vqcast.settings.data import Window
-from vqcast.settings.networks import BottomPrior, TopPrior, Vqvae
+from vqcast.settings.networks import BottomPrior, Expectation, TopPrior, Vqvae
 
 CODES = 11
 VQVAE_SETTINGS = Vqvae(
@@ -26,7 +26,10 @@ VQVAE_SETTINGS = Vqvae(
     commitment=0.25,
     decay=0.9,
     bottom_mask_prob=0.3,
+    sees_given=False,
 )
+SIGHTED_SETTINGS = dataclasses.replace(VQVAE_SETTINGS, sees_given=True)
+EXPECTATION = Expectation(hidden=8, layers=3, flows=2)
 WINDOW = Window(frames=16, given=4, stride=16)
 GRIDS = Grids.of(WINDOW, 24, VQVAE_SETTINGS)  # top 4 x 3 x 3, bottom 8 x 6 x 6
 TOP = TopPrior(

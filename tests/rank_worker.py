@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import torch
 from torch.utils.data import Dataset
 
-from tests.networks import BOTTOM, CODES, GRIDS, TOP, VQVAE_SETTINGS, window_codes
-from vqcast.settings.training import BottomTraining, PriorTraining, Training
+from tests.networks import BOTTOM, CODES, EXPECTATION, GRIDS, TOP, VQVAE_SETTINGS, WINDOW, window_codes
+from vqcast.settings.training import BottomTraining, PriorTraining, Training, VqvaeTraining
 from vqcast.training.loop import Task, train
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
 from vqcast.training.ranks import joined_ranks, rank
@@ -72,7 +72,10 @@ class Codes(Dataset):
 def task_of(network: str, optimizer: str = "adamw") -> tuple[Task, Training]:
     options = dict(TRAINING, optimizer=optimizer)
     if network == "vqvae":
-        return VqvaeTask(VQVAE_SETTINGS, 0, Pixels(0), Pixels(1), readers=0), Training(**options)
+        training = VqvaeTraining(**options, flip=True, reverse=True)
+        return VqvaeTask(
+            VQVAE_SETTINGS, EXPECTATION, WINDOW, training, Pixels(0), Pixels(1), readers=0
+        ), training
     if network == "top_prior":
         training = PriorTraining(**options, average_decay=0.9)
         return TopPriorTask(TOP, training, Codes(0), Codes(1)), training

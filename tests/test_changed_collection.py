@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, files_below
-from tests.networks import VQVAE_SETTINGS, vqvae
+from tests.networks import vqvae
 from tests.videos import make_video
-from vqcast.codes.models import save_model
+from vqcast.codes.models import save_vqvae
 
 VIDEOS = 120
 COMMANDS = {
@@ -79,7 +79,7 @@ def make_collection(folder, numbers):
     settings["window"] = {"frames": 16, "given": 4, "stride": 1}
     settings["encode"] = {"batch_size": 8}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
-    save_model(folder / "models/vqvae", vqvae(), "vqvae", VQVAE_SETTINGS, size=32)
+    save_vqvae(folder / "models/vqvae", vqvae(), 32)
 
 
 def contents(folder):

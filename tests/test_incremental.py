@@ -196,7 +196,10 @@ def test_a_sample_and_its_pixels_do_not_depend_on_the_batch_they_are_made_in(pre
         assert torch.equal(some.bottom, together.bottom[rows])
         picked = Codes(*(level[:5] for level in some))
         alone = Codes(*(level[:1] for level in some))
-        assert torch.equal(decode_predicted(pixels, picked, 4)[:1], decode_predicted(pixels, alone, 4))
+        given = torch.rand(len(picked.top), 3, 4, 24, 24)
+        assert torch.equal(
+            decode_predicted(pixels, picked, given)[:1], decode_predicted(pixels, alone, given[:1])
+        )
 
 
 def test_a_sample_starts_with_the_prefix_codes_and_the_rest_differs_by_window():

@@ -26,8 +26,8 @@ from vqcast.codes.models import (
     load_bottom_prior,
     load_top_prior,
     load_vqvae,
-    save_model,
     save_prior,
+    save_vqvae,
 )
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.work.files import sha256_file
@@ -217,7 +217,7 @@ def test_a_missing_shard_and_a_missing_manifest_are_named(tmp_path):
 def save_three(folder):
     """A VQ-VAE and both priors on its codes; the manifest of those codes."""
     network = vqvae()
-    save_model(folder / "vqvae", network, "vqvae", VQVAE_SETTINGS, size=24)
+    save_vqvae(folder / "vqvae", network, 24)
     manifest = make_latents(folder / "latents")
     sha = json.loads((folder / "vqvae/config.json").read_text())["sha256"]
     manifest = LatentManifest(**{**vars(manifest), "vqvae": sha})
@@ -256,7 +256,7 @@ def test_a_model_folder_from_other_params_is_refused(tmp_path):
     other = vqvae()
     with torch.no_grad():
         other.project_top.bias += 1
-    save_model(tmp_path / "other", other, "vqvae", VQVAE_SETTINGS, size=24)
+    save_vqvae(tmp_path / "other", other, 24)
     priors = (tmp_path / "top_prior", tmp_path / "bottom_prior")
     with pytest.raises(ModelError, match="other is not the VQ-VAE that the latent shards were encoded with"):
         check_same_vqvae(manifest, tmp_path / "other", *priors)

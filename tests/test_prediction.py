@@ -16,14 +16,14 @@ from PIL import Image, ImageSequence
 from tests.conftest import ROOT
 from tests.evaluated import SMALL
 from tests.videos import make_brightening_video, make_video
-from vqcast.codes.models import save_model, save_prior
+from vqcast.codes.models import save_prior, save_vqvae
 from vqcast.errors import VqcastError
 from vqcast.media import ffmpeg
 from vqcast.media.reading import read_frames
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
+from vqcast.networks.sighted import vqvae_of
 from vqcast.networks.top_prior import TopPriorNetwork
-from vqcast.networks.vqvae import VQVAE
 from vqcast.prediction.continuation import continue_frames, read_beginning
 from vqcast.prediction.picture import BORDER, GAP, GIVEN, PREDICTED, side_by_side
 from vqcast.prediction.predict import Prediction, predict
@@ -51,10 +51,10 @@ def save_untrained_models(folder: Path, seed: int = 0) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     settings = load_settings(folder / "params.yaml")
     torch.manual_seed(seed)
-    vqvae = VQVAE(settings.vqvae)
+    vqvae = vqvae_of(settings.vqvae, settings.expectation, settings.window.given, settings.window.frames)
     for quantizer in (vqvae.quantize_top, vqvae.quantize_bottom):
         quantizer.codebook.data.normal_()
-    save_model(folder / "models/vqvae", vqvae, "vqvae", settings.vqvae, size=settings.clip.size)
+    save_vqvae(folder / "models/vqvae", vqvae, settings.clip.size)
     sha256 = yaml.safe_load((folder / "models/vqvae/config.json").read_text())["sha256"]
     grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
     latents = LatentsLike(settings.vqvae.codes, grids, sha256)

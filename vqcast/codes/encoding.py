@@ -20,7 +20,7 @@ from tqdm import tqdm
 from vqcast.clips.ahead import read_ahead
 from vqcast.clips.pixels import to_unit_range
 from vqcast.clips.windows import ClipReader, Clips, WindowRef, Windows
-from vqcast.codes.latents import footer_sha256, write_shard
+from vqcast.codes.latents import LEVELS, WHOLE_LEVELS, footer_sha256, write_shard
 from vqcast.codes.models import load_vqvae
 from vqcast.networks.vqvae import VQVAE
 from vqcast.settings.data import Window
@@ -60,6 +60,11 @@ class Encoder:
     folder: Path  # of the finished shards, for this VQ-VAE, window and batch size alone
 
     @property
+    def levels(self) -> tuple[str, ...]:
+        """What is written of every window."""
+        return WHOLE_LEVELS if _loaded(self.vqvae, self.vqvae_sha256).settings.sees_given else LEVELS
+
+    @property
     def finished(self) -> FinishedShards:
         return FinishedShards(self.folder, ".parquet")
 
@@ -90,7 +95,7 @@ class Encoder:
     def _finish(self, shard: ShardToEncode, codes: Iterator[list[np.ndarray]]) -> None:
         note: dict[str, str] = {}
         with self.finished.appearing(shard.clips, note) as path:
-            write_shard(path, shard.windows.ids(), codes, self.vqvae_sha256, shard.clips)
+            write_shard(path, shard.windows.ids(), codes, self.vqvae_sha256, shard.clips, self.levels)
             note["footer"] = footer_sha256(path)
 
     def codes(
@@ -111,8 +116,10 @@ class Encoder:
         if count < self.batch_size:  # the last ones of a run
             batch = batch[torch.arange(self.batch_size) % count]
         video = to_unit_range(batch)
-        prefix, whole = vqvae.encode(video[:, :, : self.window.given]), vqvae.encode(video)
-        return [codes[:count] for codes in (*prefix, *whole)]
+        levels = vqvae.encode_window(video, self.window.given)
+        if not vqvae.settings.sees_given:
+            levels = (*vqvae.encode_given(video[:, :, : self.window.given]), *levels)
+        return [codes[:count] for codes in levels]
 
 
 def decoding_ahead(

@@ -31,13 +31,8 @@ from vqcast.work.files import sha256_file
 
 CODEBOOKS = "codebooks.safetensors"
 LEVELS = ("prefix_top", "prefix_bottom", "top", "bottom")
+WHOLE_LEVELS = ("top", "bottom")  # all there is where a window's codes begin with the prefix codes
 CODE_LIST = pa.list_(pa.field("element", pa.uint16(), nullable=False))
-SCHEMA = pa.schema(
-    [
-        pa.field("window", pa.string(), nullable=False),
-        *(pa.field(level, CODE_LIST, nullable=False) for level in LEVELS),
-    ]
-)
 CODES_A_GROUP = 2**20  # a few milliseconds to read; smaller ones would each need dictionaries of their own
 CACHED_BYTES = 256 * 2**20  # of the row groups used last, a process
 OPEN_SHARDS = 16  # whose lists of row groups are kept, a process
@@ -47,19 +42,30 @@ class LatentError(VqcastError):
     """A latent shard or its manifest is missing, damaged, or from something else than expected."""
 
 
+def schema_of(levels: Sequence[str]) -> pa.Schema:
+    """Columns of a shard that holds these levels."""
+    columns = [pa.field(level, CODE_LIST, nullable=False) for level in levels]
+    return pa.schema([pa.field("window", pa.string(), nullable=False), *columns])
+
+
 def write_shard(
-    path: Path, windows: Iterable[str], codes: Iterable[Sequence[np.ndarray]], vqvae: str, clips: str
+    path: Path,
+    windows: Iterable[str],
+    codes: Iterable[Sequence[np.ndarray]],
+    vqvae: str,
+    clips: str,
+    levels: Sequence[str] = LEVELS,
 ) -> None:
-    """Write one shard, a row group at a time: window ids, and of each an array (T, H, W) for every of LEVELS.
+    """Write one shard, a row group at a time: window ids, and of each an array (T, H, W) for every level.
 
     vqvae, clips: hashes of the VQ-VAE that made the codes, and of the clips that they are of.
     """
     rows = zip(windows, codes, strict=True)
     with pq.ParquetWriter(
         path,
-        SCHEMA,
+        schema_of(levels),
         compression="zstd",
-        use_dictionary=[f"{level}.list.element" for level in LEVELS],
+        use_dictionary=[f"{level}.list.element" for level in levels],
         column_encoding={"window": "DELTA_BYTE_ARRAY"},  # ids share long prefixes
         write_statistics=False,
         store_schema=False,
@@ -67,17 +73,17 @@ def write_shard(
     ) as writer:
         for first in rows:
             others = max(CODES_A_GROUP // sum(level.size for level in first[1]), 1) - 1
-            writer.write_table(_table([first, *itertools.islice(rows, others)]))
+            writer.write_table(_table([first, *itertools.islice(rows, others)], levels))
         writer.add_key_value_metadata({"vqvae": vqvae, "clips": clips})
 
 
-def _table(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> pa.Table:
+def _table(rows: Sequence[tuple[str, Sequence[np.ndarray]]], levels: Sequence[str]) -> pa.Table:
     columns = [pa.array([window for window, _ in rows])]
-    for level in range(len(LEVELS)):
+    for level in range(len(levels)):
         flat = np.stack([codes[level].reshape(-1) for _, codes in rows]).astype(np.uint16, copy=False)
         offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
         columns.append(pa.ListArray.from_arrays(offsets, pa.array(flat.reshape(-1)), type=CODE_LIST))
-    return pa.table(columns, schema=SCHEMA)
+    return pa.table(columns, schema=schema_of(levels))
 
 
 def footer_sha256(path: Path) -> str:
@@ -112,6 +118,12 @@ class LatentManifest:
     clips: dict[str, str]  # hash of the clips that were encoded, by the name of their latent shard
     files: dict[str, str]  # SHA-256 of the shards and the codebooks, by file name
     footers: dict[str, str]  # `footer_sha256` of the shards, by file name
+    sees_given: bool = False  # a window's codes begin with its prefix codes, which are not stored twice
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Which of LEVELS the shards hold."""
+        return WHOLE_LEVELS if self.sees_given else LEVELS
 
     @classmethod
     def read(cls, folder: Path) -> "LatentManifest":
@@ -124,7 +136,10 @@ class LatentManifest:
             raise LatentError(f"{path} is missing or damaged; run the encode stage again") from None
 
     def write(self, folder: Path) -> None:
-        (folder / "manifest.json").write_text(json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True))
+        fields = dataclasses.asdict(self)
+        if not self.sees_given:
+            del fields["sees_given"]  # as it was before there was such a thing
+        (folder / "manifest.json").write_text(json.dumps(fields, indent=1, sort_keys=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,12 +237,15 @@ class Latents(Dataset):
         path = self.files[shard]
         table = self._reading(path, lambda file: file.read_row_group(group, use_threads=False))
         codes = {}
-        for level in LEVELS:
+        for level in self.manifest.levels:
             flat = table[level].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             try:
                 codes[level] = flat.reshape(len(table), *self.manifest.grids.shape(level))
             except ValueError:
                 raise _damaged(path) from None
+        if self.manifest.sees_given:
+            for level in WHOLE_LEVELS:
+                codes[f"prefix_{level}"] = codes[level][:, : getattr(self.manifest.grids, f"prefix_{level}")]
         return RowGroup(table["window"], codes)
 
     def _reading(self, path: Path, read: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:

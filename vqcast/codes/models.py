@@ -4,7 +4,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -13,10 +12,11 @@ from vqcast.codes.latents import LatentManifest
 from vqcast.errors import VqcastError
 from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
+from vqcast.networks.sighted import SightedVQVAE
 from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
-from vqcast.settings.networks import BottomPrior, TopPrior, Vqvae
-from vqcast.work.environment import device
+from vqcast.settings.networks import BottomPrior, Expectation, TopPrior, Vqvae
+from vqcast.work.environment import on_device
 from vqcast.work.files import sha256_file
 
 
@@ -24,14 +24,27 @@ class ModelError(VqcastError):
     """A model folder is missing, damaged, or not what it is used as."""
 
 
-def save_model(folder: Path, network: nn.Module, kind: str, settings: object, **more: object) -> None:
+def save_model(
+    folder: Path, network: nn.Module, kind: str, settings: dict[str, object], **more: object
+) -> None:
     """Write a model into `folder`; `more` goes into config.json beside its settings."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     weights = folder / "model.safetensors"
     save_file(tensors, weights)
-    config = {"kind": kind, "settings": dataclasses.asdict(settings), "sha256": sha256_file(weights), **more}
+    config = {"kind": kind, "settings": settings, "sha256": sha256_file(weights), **more}
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def save_vqvae(folder: Path, network: VQVAE, size: int) -> None:
+    """Write a VQ-VAE into `folder`, with the size of the frames that it was trained on."""
+    settings = dataclasses.asdict(network.settings)
+    more = {}
+    if settings.pop("sees_given"):
+        expected = network.expectation
+        sight = {"settings": dataclasses.asdict(network.expectation_settings)}
+        more["sight"] = sight | {"given": expected.given, "predicted": expected.predicted}
+    save_model(folder, network, "vqvae", settings, size=size, **more)
 
 
 def save_prior(
@@ -39,13 +52,20 @@ def save_prior(
 ) -> None:
     """Write a prior into `folder`, with the codes and the VQ-VAE it belongs to."""
     grids = dataclasses.asdict(latents.grids)
-    save_model(folder, network, kind, settings, codes=latents.codes, grids=grids, vqvae=latents.vqvae)
+    stated = dataclasses.asdict(settings)
+    save_model(folder, network, kind, stated, codes=latents.codes, grids=grids, vqvae=latents.vqvae)
 
 
 def load_vqvae(folder: str | Path) -> VQVAE:
     """The VQ-VAE in `folder`, in eval mode, on the device networks run on."""
     config = read_config(folder, "vqvae")
-    return _load(VQVAE(_settings(Vqvae, config, folder)), folder, config)
+    sight = config.get("sight")  # none is the paper's
+    config["settings"]["sees_given"] = sight is not None
+    settings = _settings(Vqvae, config, folder)
+    if sight is None:
+        return _load(VQVAE(settings), folder, config)
+    expectation = _settings(Expectation, sight, folder)
+    return _load(SightedVQVAE(settings, expectation, sight["given"], sight["predicted"]), folder, config)
 
 
 def load_top_prior(folder: str | Path) -> TopPriorNetwork:
@@ -106,4 +126,4 @@ def _load(network: nn.Module, folder: str | Path, config: dict) -> nn.Module:
         network.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError):
         raise ModelError(f"{weights} does not fit the settings in its config.json") from None
-    return network.to(device(), memory_format=torch.channels_last_3d).eval()
+    return on_device(network).eval()

@@ -28,6 +28,7 @@ ABOUT = {
     "model": "the given frames, continued",
     "reconstruction": "the true codes, decoded: what they can hold",
     "repeat_last_frame": "the last given frame, repeated",
+    "expectation": "what the given frames alone let expect, without codes",
 }
 FLOOR = "true"
 ABOUT_FLOOR = "true windows against those of other videos: the floor, real against real"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from vqcast.clips.pixels import to_pixels
+from vqcast.clips.pixels import to_pixels, to_unit_range
 from vqcast.clips.windows import Clips
 from vqcast.codes.latents import LatentManifest, Latents
 from vqcast.codes.likelihood import nll_bits_by_position
@@ -33,7 +33,7 @@ from vqcast.work.environment import device
 from vqcast.work.execution import run_units
 from vqcast.work.files import appearing
 
-SYSTEMS = ("reconstruction", "model", "repeat_last_frame")
+EXPECTATION = "expectation"  # what the given frames let expect, without codes; where the VQ-VAE sees them
 
 FEATURES = "features"  # features/<size>/<system>: what a system's are called at that size
 SUMS = "sums"  # sums/<name>: what is added up over the windows of a file, and then over the files
@@ -91,21 +91,28 @@ class ValidationWindows:
 
     def systems(self, numbers: range, truth: np.ndarray) -> Videos:
         """The predicted frames by each system, uint8 (B, S, P, H, W, 3)."""
-        last = truth[:, self.window.given - 1 : self.window.given]
-        repeated = np.repeat(last, self.window.frames - self.window.given, axis=1)
-        return {
-            "reconstruction": self.reconstructed(numbers, self.window.given)[:, None],
+        given = truth[:, : self.window.given]
+        repeated = np.repeat(given[:, -1:], self.window.frames - self.window.given, axis=1)
+        systems = {
+            "reconstruction": self.reconstructed(numbers, given)[:, None],
             "model": np.stack([self._sampled(self.refs[n].id) for n in numbers]),
             "repeat_last_frame": repeated[:, None],
         }
+        if self.vqvae.settings.sees_given:
+            systems[EXPECTATION] = self.expected(given)[:, None]
+        return systems
 
     @torch.inference_mode()
-    def reconstructed(self, numbers: range, given: int) -> np.ndarray:
-        """Frames from `given` on, uint8 (B, T - given, H, W, 3), of the decoded windows' own codes."""
+    def reconstructed(self, numbers: range, given: np.ndarray, use_bottom: bool = True) -> np.ndarray:
+        """Predicted frames of the windows' own codes, uint8 (B, P, H, W, 3); given: uint8 (B, G, H, W, 3)."""
         chosen = self.rows[numbers.start : numbers.stop]
         codes = Codes(*(_codes(self.latents.codes(level, chosen)) for level in ("top", "bottom")))
-        video = to_pixels(decode_predicted(self.vqvae, codes, given))
-        return video.permute(0, 2, 3, 4, 1).cpu().numpy()
+        return _frames(decode_predicted(self.vqvae, codes, _video(given), use_bottom))
+
+    @torch.inference_mode()
+    def expected(self, given: np.ndarray) -> np.ndarray:
+        """What the given frames alone let expect, uint8 (B, P, H, W, 3); given: uint8 (B, G, H, W, 3)."""
+        return _frames(torch.cat([self.vqvae.expect(one).video for one in _video(given).split(1)]))
 
     def _sampled(self, window: str) -> np.ndarray:
         return np.stack([self.samples.predicted(window, s) for s in range(self.samples.samples_per_window)])
@@ -220,7 +227,8 @@ def batches_of(windows: int, evaluate: Evaluate, scratch: Path) -> list[Batch]:
 
 def scores_by_system(scores: dict[str, np.ndarray]) -> dict[str, Scores]:
     fields = ("squared_error", "ssim")
-    return {system: Scores(*(scores[f"{system}.{field}"] for field in fields)) for system in SYSTEMS}
+    systems = [name.removesuffix(".ssim") for name in scores if name.endswith(".ssim")]
+    return {system: Scores(*(scores[f"{system}.{field}"] for field in fields)) for system in systems}
 
 
 def _score(scoring: Scoring, batch: Batch) -> None:
@@ -296,6 +304,16 @@ def feature_batch(
         whole = [np.concatenate([before[: len(sample)], sample], axis=1) for sample in samples]
         results[name] = np.stack([features(video) for video in whole], axis=1)
     return results
+
+
+def _video(frames: np.ndarray) -> torch.Tensor:
+    """uint8 (B, T, H, W, 3) as networks see it: (B, 3, T, H, W) in [-1, 1]."""
+    return to_unit_range(torch.from_numpy(frames).permute(0, 4, 1, 2, 3))
+
+
+def _frames(video: torch.Tensor) -> np.ndarray:
+    """The inverse of `_video`."""
+    return to_pixels(video).permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
 def _codes(codes: np.ndarray) -> torch.Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
-from vqcast.codes.latents import LEVELS, Latents
+from vqcast.codes.latents import Latents
 from vqcast.features.features import Features
 from vqcast.metrics.arrays import ArrayFile
 from vqcast.metrics.codes import entropy_bits, perplexity, slice_counts, usage
@@ -99,7 +99,11 @@ def bits_per_code(latents: Latents) -> float:
     shards = [folder / name for name in latents.manifest.files if name.endswith(".parquet")]
     size = sum(path.stat().st_size for path in shards)
     windows = sum(pq.read_metadata(path).num_rows for path in shards)
-    return 8 * size / (windows * sum(math.prod(latents.manifest.grids.shape(level)) for level in LEVELS))
+    return (
+        8
+        * size
+        / (windows * sum(math.prod(latents.manifest.grids.shape(level)) for level in latents.manifest.levels))
+    )
 
 
 def protocol(

@@ -61,15 +61,17 @@ class VQVAE(nn.Module):
     the total strides divide will do: the given frames alone are encoded just so.
     """
 
-    def __init__(self, settings: Vqvae):
+    def __init__(self, settings: Vqvae, inputs: int = 3, outputs: int = 3, seen: int = 0):
+        """inputs, outputs: channels of what is encoded and decoded; seen: of what the decoder sees beside."""
         super().__init__()
         self.settings = s = settings
-        first = dict(stride=s.first_stride, padding=_padding(s.first_filter, s.first_stride))
+        self.strides = (s.first_stride, s.second_stride)
+        self.first = first = dict(stride=s.first_stride, padding=_padding(s.first_filter, s.first_stride))
         second = dict(stride=s.second_stride, padding=_padding(s.second_filter, s.second_stride))
         stack = (s.hidden, s.residual, s.residual_layers)
 
         self.encode_bottom = nn.Sequential(
-            ReplicatedConv3d(3, s.hidden, s.first_filter, **first),
+            ReplicatedConv3d(inputs, s.hidden, s.first_filter, **first),
             residual_stack(*stack),
         )
         self.encode_top = nn.Sequential(
@@ -86,9 +88,9 @@ class VQVAE(nn.Module):
             ReplicatedConvTranspose3d(s.hidden, s.hidden, s.second_filter, **second),
         )
         self.decode_both = nn.Sequential(
-            nn.Conv3d(s.hidden + s.code_dim, s.hidden, 1),
+            nn.Conv3d(s.hidden + s.code_dim + seen, s.hidden, 1),
             residual_stack(*stack),
-            ReplicatedConvTranspose3d(s.hidden, 3, s.first_filter, **first),
+            ReplicatedConvTranspose3d(s.hidden, outputs, s.first_filter, **first),
         )
 
     def forward(self, video: Tensor, use_bottom: Tensor | None = None) -> Reconstruction:
@@ -118,6 +120,18 @@ class VQVAE(nn.Module):
         upsampled = self.upsample_top(self.quantize_top.lookup(codes.top))
         values = self.quantize_bottom.lookup(codes.bottom)
         return self._decode(upsampled, values if use_bottom else torch.zeros_like(values)).clamp(-1, 1)
+
+    def encode_given(self, given: Tensor) -> Codes:
+        """Prefix codes of `given` (B, 3, G, H, W) in [-1, 1]: its codes, alone."""
+        return self.encode(given)
+
+    def encode_window(self, video: Tensor, given: int) -> Codes:
+        """Codes of windows `video` (B, 3, T, H, W), of which `given` frames are given."""
+        return self.encode(video)
+
+    def decode_predicted(self, codes: Codes, given: Tensor, use_bottom: bool = True) -> Tensor:
+        """Predicted frames (B, 3, P, H, W) in [-1, 1] of windows' `codes`, behind `given` (B, 3, G, H, W)."""
+        return self.decode(codes, use_bottom)[:, :, given.shape[2] :]
 
     def _quantize(self, video: Tensor) -> tuple[Quantized, Quantized, Tensor]:
         features = self.encode_bottom(video.contiguous(memory_format=torch.channels_last_3d))

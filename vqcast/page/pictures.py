@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqcast.clips.pixels import to_pixels
 from vqcast.metrics.image import psnr, squared_error
 from vqcast.metrics.scores import ValidationWindows
-from vqcast.networks.vqvae import Codes
 from vqcast.sampling.store import Samples
 from vqcast.sampling.windows import Batch, Sampling, sample_batch
-from vqcast.work.environment import device
 from vqcast.work.execution import run_units
 
 
@@ -65,17 +62,9 @@ def pictures(windows: ValidationWindows, number: int, predictions: list[np.ndarr
     chosen = range(number, number + 1)
     true = windows.true_frames(chosen)[0]
     given = true[: windows.window.given]
-    row = windows.rows[number : number + 1]
-    codes = Codes(
-        *(
-            torch.from_numpy(windows.latents.codes(level, row).astype(np.int64)).to(device())
-            for level in ("top", "bottom")
-        )
+    from_codes, from_top = (
+        np.concatenate([given, windows.reconstructed(chosen, given[None], use_bottom)[0]])
+        for use_bottom in (True, False)
     )
-    from_top = to_pixels(windows.vqvae.decode(codes, use_bottom=False))[0].permute(1, 2, 3, 0).cpu().numpy()
-    return Pictures(
-        true,
-        [np.concatenate([given, predicted]) for predicted in predictions],
-        windows.reconstructed(chosen, given=0)[0],
-        from_top,
-    )
+    behind = [np.concatenate([given, predicted]) for predicted in predictions]
+    return Pictures(true, behind, from_codes, from_top)

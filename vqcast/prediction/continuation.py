@@ -68,12 +68,11 @@ def continue_frames(
 
     They follow from the frames, the models and the seed alone. `done` is told of codes as they are drawn.
     """
-    video = torch.from_numpy(given.transpose(3, 0, 1, 2).copy())[None]
-    prefix = Codes(
-        *(codes.expand(samples, -1, -1, -1) for codes in trained.vqvae.encode(to_unit_range(video)))
-    )
+    video = to_unit_range(torch.from_numpy(given.transpose(3, 0, 1, 2).copy())[None])
+    prefix = Codes(*(codes.expand(samples, -1, -1, -1) for codes in trained.vqvae.encode_given(video)))
     window = hashlib.sha256(given.tobytes()).hexdigest()
     names = [(window, sample) for sample in range(samples)]
     numbers = random_numbers(names, codes_to_draw(trained), seed)
     codes = sample_codes(trained.top_prior, trained.bottom_prior, prefix, numbers, trained.sample, done)
-    return to_pixels(decode_predicted(trained.vqvae, codes, len(given))).permute(0, 2, 3, 4, 1).cpu().numpy()
+    pixels = to_pixels(decode_predicted(trained.vqvae, codes, video.expand(samples, -1, -1, -1, -1)))
+    return pixels.permute(0, 2, 3, 4, 1).cpu().numpy()

@@ -72,9 +72,16 @@ def sample_codes(
 
 
 @torch.inference_mode()
-def decode_predicted(vqvae: VQVAE, codes: Codes, given: int) -> Tensor:
-    """The predicted frames of windows of `codes`, in [-1, 1]: (B, 3, frames - given, H, W)."""
-    return _window_by_window(lambda *window: vqvae.decode(Codes(*window)), *codes)[:, :, given:]
+def decode_predicted(vqvae: VQVAE, codes: Codes, given: Tensor, use_bottom: bool = True) -> Tensor:
+    """The predicted frames of windows of `codes` behind `given` frames (B, 3, G, H, W): (B, 3, P, H, W).
+
+    Both are in [-1, 1]. Of the top codes alone if not `use_bottom`.
+    """
+    return _window_by_window(
+        lambda top, bottom, frames: vqvae.decode_predicted(Codes(top, bottom), frames, use_bottom),
+        *codes,
+        given,
+    )
 
 
 def numbers_a_window(prior: TopPriorNetwork) -> int:

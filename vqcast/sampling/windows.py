@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from vqcast.clips.pixels import to_pixels
+from vqcast.clips.pixels import to_pixels, to_unit_range
+from vqcast.clips.windows import Clips, WindowRef
 from vqcast.codes.latents import Latents
 from vqcast.codes.models import load_bottom_prior, load_top_prior, load_vqvae
 from vqcast.errors import VqcastError
 from vqcast.networks.vqvae import Codes
 from vqcast.sampling.predict import decode_predicted, numbers_a_window, random_numbers, sample_codes
 from vqcast.sampling.store import join_samples, write_samples
+from vqcast.settings.data import Window
 from vqcast.settings.params import Sample
 from vqcast.work.environment import device
 from vqcast.work.execution import run_units
@@ -24,10 +27,13 @@ from vqcast.work.execution import run_units
 class Sampling:
     """Where the latent shards and the models lie, and how to sample."""
 
+    clips: str
+    manifest: str
     latents: str
     vqvae: str
     top_prior: str
     bottom_prior: str
+    window: Window
     settings: Sample
 
 
@@ -96,13 +102,14 @@ def batches_of(windows: Sequence[int], settings: Sample, scratch: Path) -> list[
 
 
 def _rows(sampling: Sampling, batch: Batch) -> list[dict]:
-    latents, vqvae, top_prior, bottom_prior = _opened(sampling)
+    latents, clips, refs, vqvae, top_prior, bottom_prior = _opened(sampling)
     windows = [window for window, _ in batch.samples]
     prefix = Codes(*(_tensor(latents.codes(level, windows)) for level in ("prefix_top", "prefix_bottom")))
     names = [(latents.window_id(window), sample) for window, sample in batch.samples]
     numbers = random_numbers(names, numbers_a_window(top_prior), sampling.settings.seed)
     codes = sample_codes(top_prior, bottom_prior, prefix, numbers, sampling.settings)
-    pixels = to_pixels(decode_predicted(vqvae, codes, latents.manifest.given))
+    given = given_frames(clips, [refs[window] for window in windows], sampling.window.given)
+    pixels = to_pixels(decode_predicted(vqvae, codes, given))
     videos = pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
     return [
         {"window": window, "sample": sample, "top": top.ravel(), "bottom": bottom.ravel(), "video": video}
@@ -115,12 +122,21 @@ def _rows(sampling: Sampling, batch: Batch) -> list[dict]:
 @cache
 def _opened(sampling: Sampling) -> tuple:
     """Latents and networks, once a process."""
+    clips = Clips(sampling.clips, sampling.manifest)
     return (
         Latents(sampling.latents, "val"),
+        clips,
+        clips.windows("val", sampling.window),
         load_vqvae(sampling.vqvae),
         load_top_prior(sampling.top_prior),
         load_bottom_prior(sampling.bottom_prior),
     )
+
+
+def given_frames(clips: Clips, windows: Sequence[WindowRef], given: int) -> torch.Tensor:
+    """The given frames of windows, (B, 3, G, H, W) in [-1, 1], on the device that networks run on."""
+    frames = np.stack([clips.reader.cached(window, given) for window in windows])
+    return to_unit_range(torch.from_numpy(frames).permute(0, 4, 1, 2, 3))
 
 
 def _tensor(codes) -> torch.Tensor:

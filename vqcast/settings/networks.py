@@ -21,6 +21,7 @@ class Vqvae:
     commitment: float  # beta of equation 2
     decay: float  # gamma of equation 3
     bottom_mask_prob: float
+    sees_given: bool  # beyond the paper: predicted frames are coded in sight of the given ones
 
     def __post_init__(self):
         positive(self, "hidden", "residual", "residual_layers", "codes", "code_dim")
@@ -33,6 +34,18 @@ class Vqvae:
                         f"vqvae.{stage}_filter {list(filters)} must exceed vqvae.{stage}_stride "
                         f"{list(strides)} by an even number along every axis"
                     )
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The network that tells what is to be expected after the given frames; where `vqvae.sees_given`."""
+
+    hidden: int
+    layers: int
+    flows: int  # ways in which the last given frame is moved, to be blended
+
+    def __post_init__(self):
+        positive(self, "hidden", "layers", "flows")
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import yaml
 from vqcast.settings.checks import SettingsError, build, one_of, positive
 from vqcast.settings.data import Clip, Download, Window
 from vqcast.settings.evaluate import Evaluate
-from vqcast.settings.networks import BottomPrior, TopPrior, Vqvae
-from vqcast.settings.training import BottomTraining, PriorTraining, Training
+from vqcast.settings.networks import BottomPrior, Expectation, TopPrior, Vqvae
+from vqcast.settings.training import BottomTraining, PriorTraining, VqvaeTraining
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Settings:
     clip: Clip
     window: Window
     vqvae: Vqvae
-    train_vqvae: Training
+    expectation: Expectation
+    train_vqvae: VqvaeTraining
     encode: Encode
     top_prior: TopPrior
     train_top_prior: PriorTraining

@@ -36,6 +36,12 @@ class Training:
 
 
 @dataclass(frozen=True)
+class VqvaeTraining(Training):
+    flip: bool  # show every second window, by lot, as in a mirror
+    reverse: bool  # and every second one backwards
+
+
+@dataclass(frozen=True)
 class PriorTraining(Training):
     average_decay: float  # of the exponential average of the weights, which is what is kept; 0 is no average
 

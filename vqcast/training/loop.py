@@ -34,7 +34,7 @@ from vqcast.training.curves import Curves
 from vqcast.training.interruption import Interruption
 from vqcast.training.optimizer import Optimizer
 from vqcast.training.ranks import average_over_ranks, rank, ranks, wait_for_all_ranks
-from vqcast.work.environment import device, prepare_networks
+from vqcast.work.environment import device, on_device, prepare_networks
 
 REFUSED_IN_A_ROW = 5  # non-finite steps after which training stops
 
@@ -117,7 +117,7 @@ def train(task: Task, settings: Training, scratch: Path, what: str) -> float:
     the loss stays non-finite.
     """
     prepare_networks()
-    task.to(device(), memory_format=torch.channels_last_3d)
+    on_device(task)
     prepare_blocks(task.network, settings)
     optimizer = Optimizer(task.network, settings)
     checkpoints = Checkpoints(scratch / "checkpoints", run=scratch.name)
