@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DEAD_SHARE = 0.05  # a code used less than this share of the average code is dead
+LEAST_SHARE = 1e-6  # no code costs more than 20 bits
 STRIDE = 7919  # a prime; rolls the vectors that dead codes are revived from over the batch
 
 
@@ -30,9 +31,9 @@ class Quantizer(nn.Module):
     of steps. Distances are float32 whatever the autocast; statistics are summed over all ranks.
     """
 
-    def __init__(self, codes: int, code_dim: int, decay: float):
+    def __init__(self, codes: int, code_dim: int, decay: float, bit_price: float = 0.0):
         super().__init__()
-        self.decay = decay
+        self.decay, self.bit_price = decay, bit_price
         self.register_buffer("codebook", torch.zeros(codes, code_dim))  # e of equation 3
         self.register_buffer("counts", torch.zeros(codes))  # N of equation 3
         self.register_buffer("sums", torch.zeros(codes, code_dim))  # m of equation 3
@@ -63,9 +64,14 @@ class Quantizer(nn.Module):
     def _nearest(self, vectors: Tensor) -> Tensor:
         """Equation 1; |z|^2 is the same for every code and is left out.
 
-        |e|^2 goes into the product as one more dimension, where the vectors are 1.
+        |e|^2 goes into the product as one more dimension, where the vectors are 1, and so does what a code
+        costs, if bits have a price: entropy-constrained vector quantization (Chou, Lookabaugh, Gray, 1989).
         """
-        codes = torch.cat([-2 * self.codebook, self.codebook.square().sum(1, keepdim=True)], 1)
+        added = self.codebook.square().sum(1, keepdim=True)
+        if self.bit_price:
+            share = self.counts / self.counts.sum().clamp(min=1e-9)
+            added = added - self.bit_price * share.clamp(min=LEAST_SHARE).log2()[:, None]
+        codes = torch.cat([-2 * self.codebook, added], 1)
         return (F.pad(vectors, (0, 1), value=1.0) @ codes.t()).min(1).indices  # faster than argmin
 
     @torch.no_grad()
@@ -78,6 +84,8 @@ class Quantizer(nn.Module):
         self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
 
         average = self.counts.mean()
+        if self.bit_price:  # one code is far more common than all others, which must not die of it
+            average = (self.counts.sum() - self.counts.max()) / (len(self.counts) - 1)
         dead = self.counts < DEAD_SHARE * average
         self.counts.copy_(torch.where(dead, average, self.counts))
         self.sums.copy_(torch.where(dead[:, None], candidates * average, self.sums))

@@ -57,7 +57,8 @@ class SightedVQVAE(VQVAE):
 
     def __init__(self, settings: Vqvae, expectation: settings_of.Expectation, given: int, predicted: int):
         """given, predicted: frames of a window."""
-        super().__init__(settings, inputs=3 * RGB, outputs=RGB + 1 + 2, seen=settings.hidden)
+        price = expectation.bit_price
+        super().__init__(settings, inputs=3 * RGB, outputs=RGB + 1 + 2, seen=settings.hidden, bit_price=price)
         s = settings
         self.expectation_settings = e = expectation
         self.expectation = Expectation(given, predicted, e.hidden, e.layers, e.flows)

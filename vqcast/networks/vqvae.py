@@ -61,8 +61,13 @@ class VQVAE(nn.Module):
     the total strides divide will do: the given frames alone are encoded just so.
     """
 
-    def __init__(self, settings: Vqvae, inputs: int = 3, outputs: int = 3, seen: int = 0):
-        """inputs, outputs: channels of what is encoded and decoded; seen: of what the decoder sees beside."""
+    def __init__(
+        self, settings: Vqvae, inputs: int = 3, outputs: int = 3, seen: int = 0, bit_price: float = 0.0
+    ):
+        """inputs, outputs: channels of what is encoded and decoded; seen: of what the decoder sees beside.
+
+        bit_price: of the quantizers.
+        """
         super().__init__()
         self.settings = s = settings
         self.strides = (s.first_stride, s.second_stride)
@@ -80,8 +85,8 @@ class VQVAE(nn.Module):
         )
         self.project_top = nn.Conv3d(s.hidden, s.code_dim, 1)
         self.project_bottom = nn.Conv3d(2 * s.hidden, s.code_dim, 1)
-        self.quantize_top = Quantizer(s.codes, s.code_dim, s.decay)
-        self.quantize_bottom = Quantizer(s.codes, s.code_dim, s.decay)
+        self.quantize_top = Quantizer(s.codes, s.code_dim, s.decay, bit_price)
+        self.quantize_bottom = Quantizer(s.codes, s.code_dim, s.decay, bit_price)
         self.upsample_top = nn.Sequential(
             ReplicatedConv3d(s.code_dim, s.hidden, 3, padding=1),
             residual_stack(*stack),

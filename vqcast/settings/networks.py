@@ -38,14 +38,17 @@ class Vqvae:
 
 @dataclass(frozen=True)
 class Expectation:
-    """The network that tells what is to be expected after the given frames; where `vqvae.sees_given`."""
+    """What is seen of the predicted frames without codes, and what codes cost; if `vqvae.sees_given`."""
 
     hidden: int
     layers: int
     flows: int  # ways in which the last given frame is moved, to be blended
+    bit_price: float  # squared distance between vectors that a bit of a code must save
 
     def __post_init__(self):
         positive(self, "hidden", "layers", "flows")
+        if not 0 <= self.bit_price < float("inf"):
+            raise SettingsError(f"bit_price must not be negative, and not {self.bit_price}")
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def on_ray() -> bool:
 
 
 def on_device(network: "nn.Module") -> "nn.Module":
-    """`network`, where networks run, with channels last in the weights of convolutions: they are fastest so."""
+    """`network`, where networks run, with channels last in convolutions' weights: so they are fastest."""
     import torch
 
     network.to(device())
