@@ -71,7 +71,7 @@ def test_only_the_priors_need_nothing_of_each_other():
         "encode": ("clip", "train_vqvae"),
         "train_top_prior": ("encode",),
         "train_bottom_prior": ("encode",),
-        "sample": ("encode", "train_bottom_prior", "train_top_prior", "train_vqvae"),
+        "sample": ("clip", "encode", "train_bottom_prior", "train_top_prior", "train_vqvae"),
         "evaluate": (
             "clip",
             "encode",

@@ -24,6 +24,7 @@ SYSTEMS = {
     "model": "Prediction",
     "reconstruction": "Reconstruction",
     "repeat_last_frame": "Last frame repeated",
+    "expectation": "Expectation, without codes",  # where the VQ-VAE sees the given frames
 }
 
 
@@ -76,7 +77,7 @@ def render_page(templates: str | Path, content: Content) -> str:
         headline=headline(figures),
         sentences=sentences(figures),
         savings={level: saving(prior) for level, prior in figures["priors"].items()},
-        systems=SYSTEMS,
+        systems=_systems(figures),
         names={**SYSTEMS, "true": "Truth"},
         groups=groups,
         levels=levels,
@@ -94,6 +95,11 @@ def render_page(templates: str | Path, content: Content) -> str:
         ],
         provenance=content.provenance,
     )
+
+
+def _systems(figures: dict) -> dict[str, str]:
+    """What each system that there are figures of is called."""
+    return {system: label for system, label in SYSTEMS.items() if system in figures}
 
 
 def _groups(figures: dict) -> list[tuple[str, dict]]:
@@ -137,7 +143,7 @@ def _entry(number: int, entry: Entry, given: int) -> dict:
 
 def _frame_chart(name: str, figures: dict) -> str:
     lines = []
-    for system, label in SYSTEMS.items():
+    for system, label in _systems(figures).items():
         values = figures[system]["psnr_by_frame"]
         lines.append(Series(label, f"s-{system}", range(1, len(values) + 1), values))
     return line_chart(lines, f"PSNR of each predicted frame, {name}", "predicted frame", "PSNR, dB")

@@ -24,6 +24,8 @@ def sentences(figures: dict) -> list[str]:
             f"Over the {moving['windows']} windows that move (repeated last frame under {below:g} dB), "
             f"{_comparison(moving, metric)}."
         )
+    if "expectation" in figures:
+        said.append(_beside_expectation(figures, metric))
     said.append(_limit(figures))
     savings = [f"the {level} prior {saving(prior):.0%}" for level, prior in figures["priors"].items()]
     said.append(
@@ -56,6 +58,15 @@ def _comparison(figures: dict, metric: str) -> str:
     if model[metric] is not None and frozen[metric]:
         text += f"; their Fréchet distance is {model[metric] / frozen[metric]:.2f} of the repeated frame's"
     return text
+
+
+def _beside_expectation(figures: dict, metric: str) -> str:
+    """What the codes add to what the given frames alone let expect."""
+    model, expected = figures["model"], figures["expectation"]
+    text = f"What the given frames alone let expect, without codes, scores {expected['psnr']:.1f} dB"
+    if model[metric] is not None and expected[metric]:
+        text += f"; the predictions' Fréchet distance is {model[metric] / expected[metric]:.2f} of its"
+    return f"{text}."
 
 
 def _limit(figures: dict) -> str:
