@@ -108,6 +108,6 @@ def make_evaluated(folder: Path) -> Path:
         write_params(folder)
         save_untrained_models(folder)
         write_curves(folder / "curves")
-        run(sample, *CODES, *PRIORS, "--out", "samples")
+        run(sample, *CLIPS, *CODES, *PRIORS, "--out", "samples")
         run(evaluate, *EVALUATE, "--out", "evaluate.json")
     return folder

@@ -16,6 +16,7 @@ import pytest
 from stages import evaluate, report, sample
 from tests.conftest import ROOT, files_below
 from tests.evaluated import (
+    CLIPS,
     CODES,
     EVALUATE,
     PRIORS,
@@ -234,7 +235,7 @@ def test_predictions_that_cannot_be_judged_are_refused_before_any_work(array, pa
 def test_as_many_windows_are_predicted_and_judged_as_are_asked_for(folder):
     whole = pq.read_table("windows.parquet")["window"].to_pylist()
     write_params(folder, sample={"windows": 4, "samples_per_window": 1})
-    run(sample, *CODES, *PRIORS, "--out", "samples")
+    run(sample, *CLIPS, *CODES, *PRIORS, "--out", "samples")
     run(evaluate, *EVALUATE, "--out", "evaluate.json")
     some = pq.read_table("windows.parquet")["window"].to_pylist()
     assert len(some) == figures(folder)["windows"] == rows_of(folder)["model", 32]["windows"] == 4
@@ -243,7 +244,7 @@ def test_as_many_windows_are_predicted_and_judged_as_are_asked_for(folder):
     run(report, *REPORT, "--out", "index.html")
     write_params(folder, sample={"windows": 7})
     with pytest.raises(VqcastError, match=r"sample\.windows is 7, and there are 6 validation windows"):
-        run(sample, *CODES, *PRIORS, "--out", "samples")
+        run(sample, *CLIPS, *CODES, *PRIORS, "--out", "samples")
 
 
 def test_samples_of_other_windows_are_refused_in_one_sentence(folder):

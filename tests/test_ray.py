@@ -31,15 +31,16 @@ from vqcast.work.execution import run_units
 
 ray = pytest.importorskip("ray", reason="ray is not installed: requirements.ray.lock.txt")
 VIDEOS = 16
+CLIPS = ["--clips", "data/clips", "--manifest", "data/clips.parquet"]
 MODELS = [
     *("--latents", "data/latents", "--vqvae", "models/vqvae"),
     *("--top-prior", "models/top_prior", "--bottom-prior", "models/bottom_prior"),
 ]
 COMMANDS = {
     **changed.COMMANDS,
-    "sample": [*MODELS, "--out", "data/samples"],
+    "sample": [*CLIPS, *MODELS, "--out", "data/samples"],
     "evaluate": [
-        *("--clips", "data/clips", "--manifest", "data/clips.parquet", *MODELS, "--samples", "data/samples"),
+        *(*CLIPS, *MODELS, "--samples", "data/samples"),
         *("--systems", "data/systems", "--features", "data/features"),
         *("--out", "reports/evaluate.json", "--windows", "reports/windows.parquet"),
         *("--positions", "reports/positions.parquet"),

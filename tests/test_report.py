@@ -13,6 +13,7 @@ from PIL import Image
 
 from stages import report, sample
 from tests.evaluated import (
+    CLIPS,
     CODES,
     HOSTILE,
     HOSTILE_LICENCE,
@@ -103,7 +104,7 @@ def test_the_first_predictions_are_the_scored_ones_and_the_others_what_sample_wo
     run(report, *REPORT, "--out", "index.html")
     strips = strips_of((folder / "index.html").read_text())
     write_params(folder, sample={"samples_per_window": 3})
-    run(sample, *CODES, *PRIORS, "--out", "three")
+    run(sample, *CLIPS, *CODES, *PRIORS, "--out", "three")
     samples, best = Samples("three"), ranked(folder)[0]["window"]
     for number in range(3):
         np.testing.assert_array_equal(

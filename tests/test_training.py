@@ -54,7 +54,7 @@ COMMANDS = {
     "train_bottom_prior": [
         *(*LATENTS, "--out", "models/bottom_prior", "--curves", "reports/curves/bottom_prior"),
     ],
-    "sample": [*LATENTS, *MODELS, "--out", "data/samples"],
+    "sample": [*CLIPS, *LATENTS, *MODELS, "--out", "data/samples"],
 }
 
 
