@@ -54,7 +54,7 @@ from vqcast.settings.params import Settings, load_settings
 from vqcast.settings.training import Training
 from vqcast.training.loop import Batches, Task, prepare_blocks, take_step
 from vqcast.training.optimizer import Optimizer
-from vqcast.work.environment import device, prepare_networks
+from vqcast.work.environment import device, on_device, prepare_networks
 
 PRECISIONS = ("bfloat16", "float32")
 BATCHES = (1, 16, 64)
@@ -94,7 +94,7 @@ def chip() -> dict[str, float]:
 def training(name: str, settings: Settings, rates: dict[str, float]) -> dict[str, float]:
     """Figures of an optimizer step of network `name`."""
     how = getattr(settings, f"train_{name}")
-    task = task_of(name, settings).to(device(), memory_format=torch.channels_last_3d)
+    task = on_device(task_of(name, settings))
     operations = 3 * _operations_a_window(task)
     prepare_blocks(task.network, how)
     optimizer = Optimizer(task.network, how)

@@ -42,7 +42,7 @@ from vqcast.training.optimizer import Optimizer
 from vqcast.training.priors import BottomPriorTask, TopPriorTask
 from vqcast.training.ranks import joined_ranks, rank, ranks
 from vqcast.training.vqvae import VqvaeTask
-from vqcast.work.environment import cores, prepare_networks
+from vqcast.work.environment import cores, on_device, prepare_networks
 
 WINDOWS = 64
 REPEATS = 3
@@ -101,7 +101,7 @@ def seconds_a_step(network: str, settings: Settings) -> float:
     """Median seconds of an optimizer step on a batch that is always the same."""
     training: Training = getattr(settings, f"train_{network}")
     prepare_networks()
-    task = task_of(network, settings).to(memory_format=torch.channels_last_3d)
+    task = on_device(task_of(network, settings))
     optimizer = Optimizer(task.network, training)
     batches = Batches(WINDOWS, training, 0, rank(), ranks())
     data = repeat(default_collate([task.windows[index] for index in batches[0]]))

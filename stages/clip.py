@@ -5,19 +5,19 @@ from vqcast.settings.params import load_settings
 from vqcast.sources.exclusions import read_exclusions
 from vqcast.sources.manifest import CLIPS, write_manifest
 from vqcast.work.files import clear_scratch, open_scratch
-from vqcast.work.stage import run_stage, stage_arguments
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    arguments = stage_parser(
         "clip",
         __doc__,
+        "exclude",
         raw="table of the downloaded videos",
         store="folder of the downloaded files",
-        exclude="table of the videos to leave out: id, reason, date",
         out="folder of shards to write",
         manifest="table to write: a row a clip, rejected ones too",
-    )
+    ).parse_args()
     settings = load_settings()
     clip, frames = settings.clip, settings.window.frames
     scratch = open_scratch("clip", [shaping_clips(clip), frames], [])

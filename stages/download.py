@@ -5,18 +5,18 @@ The store is kept from run to run: what it holds already is not fetched again.
 
 from vqcast.settings.params import load_settings
 from vqcast.sources.download import download
-from vqcast.work.stage import run_stage, stage_arguments
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    arguments = stage_parser(
         "download",
         __doc__,
+        "exclude",
         store="folder of the downloaded files, kept from run to run",
         kinetics="folder of the annotation files that are no URLs",
-        exclude="table of the videos to leave out: id, reason, date",
         out="table to write: a row a video, failed ones too",
-    )
+    ).parse_args()
     settings = load_settings()
     download(settings.download, arguments.kinetics, arguments.store, arguments.exclude, arguments.out)
 

@@ -9,18 +9,18 @@ from vqcast.codes.models import load_vqvae, read_config
 from vqcast.networks.grids import Grids
 from vqcast.settings.params import load_settings
 from vqcast.work.files import clear_scratch, open_scratch, publish_directory, sha256_file
-from vqcast.work.stage import run_stage, stage_arguments
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    arguments = stage_parser(
         "encode",
         __doc__,
-        clips="folder of clip shards",
-        manifest="table of the clips",
-        vqvae="model folder of the VQ-VAE",
+        "clips",
+        "manifest",
+        "vqvae",
         out="folder of latent shards to write",
-    )
+    ).parse_args()
     settings = load_settings()
     config_file = f"{arguments.vqvae}/config.json"
     scratch = open_scratch("encode", [settings.window, settings.encode], [config_file])

@@ -8,26 +8,26 @@ from vqcast.metrics.evaluation import evaluate
 from vqcast.metrics.scores import Scoring
 from vqcast.settings.params import load_settings
 from vqcast.work.files import appearing, clear_scratch, open_scratch, publish_directory
-from vqcast.work.stage import run_stage, stage_arguments
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    arguments = stage_parser(
         "evaluate",
         __doc__,
-        clips="folder of clip shards",
-        manifest="table of the clips",
-        latents="folder of latent shards",
-        vqvae="model folder of the VQ-VAE",
-        top_prior="model folder of the top prior",
-        bottom_prior="model folder of the bottom prior",
-        samples="folder of samples",
+        "clips",
+        "manifest",
+        "latents",
+        "vqvae",
+        "top_prior",
+        "bottom_prior",
+        "samples",
         systems="folder of other systems' predictions",
         features="folder of I3D features to write",
         out="JSON file of figures to write",
         windows="table to write: a row a window, its scores",
         positions="table to write: a row a position, its codes' NLL",
-    )
+    ).parse_args()
     settings = load_settings()
     scoring = Scoring(
         arguments.clips,

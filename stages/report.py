@@ -1,6 +1,5 @@
 """Make the page that a person looks at: verdict, figures, curves, and predictions that play."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -21,24 +20,27 @@ from vqcast.sampling.windows import Sampling
 from vqcast.settings.params import load_settings
 from vqcast.work.environment import prepare_networks
 from vqcast.work.files import appearing, clear_scratch, open_scratch
-from vqcast.work.stage import run_stage
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.report", description=__doc__)
-    parser.add_argument("--templates", required=True, help="folder of the page's templates")
-    parser.add_argument("--evaluate", required=True, help="JSON file of figures")
-    parser.add_argument("--windows", required=True, help="table of the scored windows")
-    parser.add_argument("--positions", required=True, help="table of the priors' NLL by position")
-    parser.add_argument("--curves", required=True, help="folder of learning curves")
-    parser.add_argument("--clips", required=True, help="folder of clip shards")
-    parser.add_argument("--manifest", required=True, help="table of the clips")
-    parser.add_argument("--latents", required=True, help="folder of latent shards")
-    parser.add_argument("--vqvae", required=True, help="model folder of the VQ-VAE")
-    parser.add_argument("--top-prior", required=True, help="model folder of the top prior")
-    parser.add_argument("--bottom-prior", required=True, help="model folder of the bottom prior")
-    parser.add_argument("--samples", required=True, help="folder of samples")
-    parser.add_argument("--out", required=True, help="HTML file to write")
+    parser = stage_parser(
+        "report",
+        __doc__,
+        "clips",
+        "manifest",
+        "latents",
+        "vqvae",
+        "top_prior",
+        "bottom_prior",
+        "samples",
+        templates="folder of the page's templates",
+        evaluate="JSON file of figures",
+        windows="table of the scored windows",
+        positions="table of the priors' NLL by position",
+        curves="folder of learning curves",
+        out="HTML file to write",
+    )
     parser.add_argument("--picture", help="also write the typical window's filmstrip as a PNG to this path")
     arguments = parser.parse_args()
     settings = load_settings()

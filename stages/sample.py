@@ -5,21 +5,21 @@ from vqcast.codes.models import check_same_vqvae
 from vqcast.sampling.windows import Sampling, chosen_windows, sample_windows
 from vqcast.settings.params import load_settings
 from vqcast.work.files import clear_scratch, open_scratch, publish_directory
-from vqcast.work.stage import run_stage, stage_arguments
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    arguments = stage_parser(
         "sample",
         __doc__,
-        clips="folder of clip shards",
-        manifest="table of the clips",
-        latents="folder of latent shards",
-        vqvae="model folder of the VQ-VAE",
-        top_prior="model folder of the top prior",
-        bottom_prior="model folder of the bottom prior",
+        "clips",
+        "manifest",
+        "latents",
+        "vqvae",
+        "top_prior",
+        "bottom_prior",
         out="folder of samples to write",
-    )
+    ).parse_args()
     settings = load_settings()
     models = (arguments.vqvae, arguments.top_prior, arguments.bottom_prior)
     inputs = [arguments.manifest, f"{arguments.latents}/manifest.json"]

@@ -10,18 +10,18 @@ from vqcast.training.ranks import on_all_ranks
 from vqcast.training.vqvae import VqvaeTask
 from vqcast.work.environment import reading_threads
 from vqcast.work.files import open_scratch
-from vqcast.work.stage import run_stage, stage_arguments
+from vqcast.work.stage import run_stage, stage_parser
 
 
 def main() -> None:
-    arguments = stage_arguments(
+    arguments = stage_parser(
         "train_vqvae",
         __doc__,
-        clips="folder of clip shards",
-        manifest="table of the clips",
+        "clips",
+        "manifest",
         out="model folder to write",
         curves="folder of learning curves to write",
-    )
+    ).parse_args()
     settings = load_settings()
     sections = [settings.clip, settings.window, settings.vqvae, settings.expectation, settings.train_vqvae]
     scratch = open_scratch("train_vqvae", sections, [arguments.manifest])

@@ -73,7 +73,7 @@ def test_an_array_that_is_cut_short_or_none_at_all_is_refused(tmp_path):
             ArrayFile(tmp_path / f"{name}.npy")
 
 
-@pytest.mark.parametrize("names", [["model"], ["../x"], ["<b>"], [""], ["GAN", "GAN"]])
+@pytest.mark.parametrize("names", [["model"], ["expectation"], ["../x"], ["<b>"], [""], ["GAN", "GAN"]])
 def test_a_name_that_is_taken_or_no_name_is_refused(names):
     with pytest.raises(SettingsError, match="systems"):
         systems = tuple(OtherSystem(name, "a.npy", "") for name in names)

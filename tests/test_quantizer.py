@@ -134,3 +134,27 @@ def test_distances_stay_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(quantizer(encoded).codes, quantizer(encoded.clone()).codes)
         assert quantizer(encoded).values.dtype == torch.float32
+
+
+def test_of_several_batches_in_the_first_step_the_first_alone_begins_the_codebook():
+    quantizer = Quantizer(8, 4, 0.9).train()
+    quantizer(vectors(0, 2, 4, 2, 3, 3))
+    begun = quantizer.codebook.clone()
+    quantizer(vectors(1, 2, 4, 2, 3, 3))
+    assert torch.equal(quantizer.codebook, begun)
+    quantizer.forget()  # the step was refused: the next one begins it anew
+    quantizer(vectors(1, 2, 4, 2, 3, 3))
+    assert not torch.equal(quantizer.codebook, begun)
+
+
+def test_dead_codes_are_revived_from_all_batches_of_a_step():
+    revived = set()
+    for part in range(2):  # which vectors are taken follows from the number of steps
+        quantizer = Quantizer(64, 1, 0.0).train()
+        quantizer.steps.fill_(1 + part)
+        quantizer.codebook.fill_(100.0)
+        quantizer(torch.full((1, 1, 1, 8, 4), 1.0))
+        quantizer(torch.full((1, 1, 1, 8, 4), 2.0))
+        quantizer.learn()
+        revived |= set(quantizer.codebook[1:].flatten().tolist())
+    assert revived == {1.0, 2.0}

@@ -2,12 +2,18 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from stages import evaluate, report, sample
+from tests.evaluated import CLIPS, EVALUATE, PRIORS, REPORT, SMALL, run, save_untrained_models, write_params
+from tests.evaluated import CODES as CODES_OF
+from tests.html import Page
 from tests.networks import CODES, EXPECTATION, GRIDS, SIGHTED_SETTINGS, VQVAE_SETTINGS, WINDOW, randomised
 from tests.test_vqvae import video
 from vqcast.codes.latents import (
@@ -20,7 +26,7 @@ from vqcast.codes.latents import (
     write_shard,
 )
 from vqcast.codes.models import load_vqvae, save_vqvae
-from vqcast.networks.expectation import Expectation, warped
+from vqcast.networks.expectation import ExpectationNetwork, warped
 from vqcast.networks.quantizer import Quantizer
 from vqcast.networks.sighted import SightedVQVAE, vqvae_of
 from vqcast.networks.vqvae import VQVAE, Codes
@@ -61,7 +67,7 @@ def test_nothing_that_conditions_a_prediction_moves_with_later_frames():
     after = changed_after_given(before)
     for window in (before, after):
         assert torch.equal(
-            network.expect(window[:, :, :GIVEN]).video, network.expect(before[:, :, :GIVEN]).video
+            network.expectation(window[:, :, :GIVEN]), network.expectation(before[:, :, :GIVEN])
         )
     old, new = (network.encode_window(window, GIVEN) for window in (before, after))
     prefix = network.encode_given(after[:, :, :GIVEN])
@@ -75,7 +81,7 @@ def test_every_given_frame_is_seen_and_no_predicted_one():
     """By gradients, which a change that rounds away would not escape."""
     network = sighted()
     window = video(1).requires_grad_()
-    network.expect(window[:, :, :GIVEN]).video.square().sum().backward()
+    network.expectation(window[:, :, :GIVEN]).square().sum().backward()
     moved = window.grad.abs().amax((0, 1, 3, 4)) > 0
     assert moved.tolist() == [True] * GIVEN + [False] * (16 - GIVEN)
 
@@ -100,19 +106,18 @@ def test_expectations_are_learned_for_their_own_sake():
     """The error of what is decoded does not move the network that expects."""
     network = sighted().train()
     result = network(video(2))
-    result.predicted.video.square().mean().backward()
+    result.predicted.square().mean().backward()
     assert all(parameter.grad is None for parameter in network.expectation.parameters())
 
 
 def test_a_scene_at_rest_is_expected_to_rest():
     """At first, before anything is learned: nothing moves, and little is new."""
     torch.manual_seed(0)
-    expectation = Expectation(4, 12, hidden=8, layers=3, flows=2)
+    expectation = ExpectationNetwork(4, 12, hidden=8, layers=3, flows=2)
     frame = video(1, frames=1)
     with torch.no_grad():
         expected = expectation(frame.expand(-1, -1, 4, -1, -1))
-    assert (expected.video - frame).abs().mean() < 0.05  # of noise, which nothing that moves would resemble
-    assert torch.allclose(expected.shares.sum(2), torch.ones(1, 12, 24, 24))
+    assert (expected - frame).abs().mean() < 0.05  # of noise, which nothing that moves would resemble
 
 
 def test_warping_takes_each_pixel_from_where_the_flow_says():
@@ -191,3 +196,23 @@ def test_prefix_codes_are_stored_once(tmp_path):
     assert np.array_equal(latents[1]["top"].numpy(), codes[1][0])
     assert np.array_equal(latents[1]["prefix_bottom"].numpy(), codes[1][1][: GRIDS.prefix_bottom])
     assert np.array_equal(latents.codes("prefix_top", [2])[0], codes[2][0][: GRIDS.prefix_top])
+
+
+def test_every_stage_from_encode_to_report_goes_along(evaluated, tmp_path, monkeypatch):
+    shutil.copytree(evaluated, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    for made in ("models", "latents", "samples"):
+        shutil.rmtree(made)
+    write_params(Path(), vqvae={**SMALL["vqvae"], "sees_given": True})
+    save_untrained_models(Path())
+    assert LatentManifest.read(Path("latents")).sees_given
+    run(sample, *CLIPS, *CODES_OF, *PRIORS, "--out", "samples")
+    run(evaluate, *EVALUATE, "--out", "evaluate.json")
+    figures = json.loads(Path("evaluate.json").read_text())
+    for some in (figures, figures["moving"]):
+        assert some["expectation"].keys() == some["repeat_last_frame"].keys()
+        assert some["expectation"]["psnr"] != some["model"]["psnr"]
+    assert "expectation" in {row["system"] for row in figures["table_2"]}
+    run(report, *REPORT, "--out", "index.html")
+    page = Page(Path("index.html").read_text()).text
+    assert "Expectation, without codes" in page and "let expect, without codes, scores" in page

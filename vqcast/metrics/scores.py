@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from vqcast.clips.pixels import to_pixels, to_unit_range
+from vqcast.clips.pixels import frames_of, video_of
 from vqcast.clips.windows import Clips
 from vqcast.codes.latents import LatentManifest, Latents
 from vqcast.codes.likelihood import nll_bits_by_position
@@ -107,12 +107,12 @@ class ValidationWindows:
         """Predicted frames of the windows' own codes, uint8 (B, P, H, W, 3); given: uint8 (B, G, H, W, 3)."""
         chosen = self.rows[numbers.start : numbers.stop]
         codes = Codes(*(_codes(self.latents.codes(level, chosen)) for level in ("top", "bottom")))
-        return _frames(decode_predicted(self.vqvae, codes, _video(given), use_bottom))
+        return frames_of(decode_predicted(self.vqvae, codes, video_of(given), use_bottom))
 
     @torch.inference_mode()
     def expected(self, given: np.ndarray) -> np.ndarray:
         """What the given frames alone let expect, uint8 (B, P, H, W, 3); given: uint8 (B, G, H, W, 3)."""
-        return _frames(torch.cat([self.vqvae.expect(one).video for one in _video(given).split(1)]))
+        return frames_of(torch.cat([self.vqvae.expectation(one) for one in video_of(given).split(1)]))
 
     def _sampled(self, window: str) -> np.ndarray:
         return np.stack([self.samples.predicted(window, s) for s in range(self.samples.samples_per_window)])
@@ -304,16 +304,6 @@ def feature_batch(
         whole = [np.concatenate([before[: len(sample)], sample], axis=1) for sample in samples]
         results[name] = np.stack([features(video) for video in whole], axis=1)
     return results
-
-
-def _video(frames: np.ndarray) -> torch.Tensor:
-    """uint8 (B, T, H, W, 3) as networks see it: (B, 3, T, H, W) in [-1, 1]."""
-    return to_unit_range(torch.from_numpy(frames).permute(0, 4, 1, 2, 3))
-
-
-def _frames(video: torch.Tensor) -> np.ndarray:
-    """The inverse of `_video`."""
-    return to_pixels(video).permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
 def _codes(codes: np.ndarray) -> torch.Tensor:

@@ -7,8 +7,6 @@ one moved by dense flows, and new pixels, blended by a soft mask.
 Shapes: B batch; G given, P predicted frames; S flows; H, W of the video.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,14 +15,6 @@ CELL = 4  # pixels along and up that become one position
 DILATIONS = (1, 2, 4)  # of the blocks, in turn: what moves may come from far
 REACH = 4.0  # pixels that a unit of the last layer's output moves a frame by
 RARELY_NEW = -4.0  # the mask's first logit for new pixels, beside 0 for each flow
-
-
-class Expected(NamedTuple):
-    """What is expected of the predicted frames, and how it was made."""
-
-    video: Tensor  # (B, 3, P, H, W) in [-1, 1], not clamped
-    flows: Tensor  # (B, P, S, 2, H, W) in pixels: x and y of where in the last given frame a pixel comes from
-    shares: Tensor  # (B, P, 1 + S, H, W): of the new pixels, then of each flow; they sum to 1
 
 
 class DilatedBlock(nn.Module):
@@ -39,7 +29,7 @@ class DilatedBlock(nn.Module):
         return x + self.expand(F.leaky_relu(self.mix(F.leaky_relu(x))))
 
 
-class Expectation(nn.Module):
+class ExpectationNetwork(nn.Module):
     """The predicted frames, of the given ones alone.
 
     Flows are velocities times the frames since the last given one, and what each frame adds to that.
@@ -60,8 +50,8 @@ class Expectation(nn.Module):
             nn.init.normal_(head.weight, std=1e-3)
             nn.init.zeros_(head.bias)
 
-    def forward(self, given: Tensor) -> Expected:
-        """`given` (B, 3, G, H, W) in [-1, 1]."""
+    def forward(self, given: Tensor) -> Tensor:
+        """What is expected after `given` (B, 3, G, H, W) in [-1, 1]: (B, 3, P, H, W), not clamped."""
         cells = F.pixel_unshuffle(given.transpose(1, 2).flatten(1, 2), CELL)
         features = F.leaky_relu(self.blocks(F.leaky_relu(self.stem(cells))))
         frames = self.frames(features).unflatten(1, (self.predicted, -1)).flatten(0, 1)
@@ -75,7 +65,7 @@ class Expectation(nn.Module):
         first = torch.tensor([RARELY_NEW, *[0.0] * self.flows], device=given.device)
         shares = (mask + first.view(-1, 1, 1)).softmax(2)
         video = sum(source * share for source, share in zip(sources, shares.split(1, 2), strict=True))
-        return Expected(video.transpose(1, 2), flows, shares)
+        return video.transpose(1, 2)
 
 
 def _moved(last: Tensor, flow: Tensor) -> Tensor:

@@ -24,11 +24,12 @@ class Quantized(NamedTuple):
 class Quantizer(nn.Module):
     """Nearest-neighbour quantization (equation 1) with a codebook learned by equation 3.
 
-    The first training batch initialises the codebook with vectors from it; codes that fall out of use
-    are revived the same way. A training step shows the quantizer one batch or several, and then has it
-    `learn` from them, or `forget` them if the step is refused. Everything that the next step depends on
-    is in the state_dict, and nothing is drawn at random: which vectors are taken follows from the number
-    of steps. Distances are float32 whatever the autocast; statistics are summed over all ranks.
+    The first training batch initialises the codebook with vectors from it; codes that fall out of use are
+    revived the same way, from all that was shown in a step. A training step shows the quantizer one batch or
+    several, and then has it `learn` from them, or `forget` them if the step is refused. Everything that the
+    next step depends on is in the state_dict, and nothing is drawn at random: which vectors are taken follows
+    from the number of steps. Distances are float32 whatever the autocast; statistics are summed over all
+    ranks.
     """
 
     def __init__(self, codes: int, code_dim: int, decay: float, bit_price: float = 0.0):
@@ -46,7 +47,7 @@ class Quantizer(nn.Module):
             vectors_BTHWD = encoded.float().movedim(1, -1)
             vectors = vectors_BTHWD.reshape(-1, vectors_BTHWD.shape[-1])
             detached = vectors.detach()
-            if self.training and self.steps == 0:
+            if self.training and self.steps == 0 and not self._shown:
                 self._initialise(detached)
             codes = self._nearest(detached)
             nearest = F.embedding(codes, self.codebook)
@@ -76,9 +77,9 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def learn(self) -> None:
-        """One step of equation 3 on what was shown, then dead codes are given vectors of the last batch."""
-        counts, sums, vectors = self._counts, self._sums, self._vectors
-        candidates = self._candidates(vectors)
+        """One step of equation 3 on what was shown, then dead codes are given vectors of it."""
+        counts, sums = self._counts, self._sums
+        candidates = self._candidates(torch.cat(self._shown))
         _sum_over_ranks(counts, sums, candidates)
         self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
         self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
@@ -95,14 +96,16 @@ class Quantizer(nn.Module):
 
     def forget(self) -> None:
         """Let go of what was shown since the last step."""
-        self._counts = self._sums = self._vectors = None
+        self._counts = self._sums = None
+        self._shown: list[Tensor] = []  # vectors of each batch since the last step
 
     def _note(self, vectors: Tensor, codes: Tensor) -> None:
         counts = torch.bincount(codes, minlength=len(self.counts)).float()
         sums = torch.zeros_like(self.sums).index_add_(0, codes, vectors)
         if self._counts is not None:
             counts, sums = counts + self._counts, sums + self._sums
-        self._counts, self._sums, self._vectors = counts, sums, vectors
+        self._counts, self._sums = counts, sums
+        self._shown.append(vectors)
 
     @torch.no_grad()
     def _initialise(self, vectors: Tensor) -> None:

@@ -13,12 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vqcast.networks.expectation import REACH, Expectation, Expected, warped
+from vqcast.networks.expectation import REACH, ExpectationNetwork, warped
 from vqcast.networks.quantizer import Quantized
 from vqcast.networks.replicated import ReplicatedConv3d
 from vqcast.networks.vqvae import VQVAE, Codes
-from vqcast.settings import networks as settings_of
-from vqcast.settings.networks import Vqvae
+from vqcast.settings.networks import Expectation, Vqvae
 
 RGB = 3
 RARELY_NEW = -4.0  # what is added to the logit of the mask for new pixels
@@ -37,31 +36,23 @@ class Sight(NamedTuple):
         return cls(grey, grey)
 
 
-class Decoded(NamedTuple):
-    """Decoded frames, and what they were made of; T frames."""
-
-    video: Tensor  # (B, 3, T, H, W) in [-1, 1], not clamped
-    flow: Tensor  # (B, 2, T, H, W) pixels by which the expected frames are moved
-    new: Tensor  # (B, 1, T, H, W) share of new pixels in [0, 1]
-
-
 class SightedReconstruction(NamedTuple):
     given: Tensor  # (B, 3, G, H, W) in [-1, 1], of the prefix codes alone
-    expected: Expected
-    predicted: Decoded
+    expected: Tensor  # (B, 3, P, H, W), without codes
+    predicted: Tensor  # (B, 3, P, H, W)
     quantized: tuple[Quantized, ...]  # top and bottom of the given frames, then of the predicted ones
 
 
 class SightedVQVAE(VQVAE):
     """Codes of what the given frames do not show, and the predicted frames of these codes."""
 
-    def __init__(self, settings: Vqvae, expectation: settings_of.Expectation, given: int, predicted: int):
+    def __init__(self, settings: Vqvae, expectation: Expectation, given: int, predicted: int):
         """given, predicted: frames of a window."""
         price = expectation.bit_price
         super().__init__(settings, inputs=3 * RGB, outputs=RGB + 1 + 2, seen=settings.hidden, bit_price=price)
         s = settings
         self.expectation_settings = e = expectation
-        self.expectation = Expectation(given, predicted, e.hidden, e.layers, e.flows)
+        self.expectation = ExpectationNetwork(given, predicted, e.hidden, e.layers, e.flows)
         self.see = ReplicatedConv3d(2 * RGB, s.hidden, s.first_filter, **self.first)
         nn.init.normal_(self.output.weight, std=1e-3)
 
@@ -74,23 +65,20 @@ class SightedVQVAE(VQVAE):
         given, future = video[:, :, : self.expectation.given], video[:, :, self.expectation.given :]
         expected = self.expectation(given)
         # What is expected is learned for its own sake: codes must not move it to where they are easier.
-        sight = Sight(expected.video.detach(), _repeated(given, future.shape[2]))
+        sight = Sight(expected.detach(), _repeated(given, future.shape[2]))
         nothing = Sight.nothing(given)
-        prefix_top, prefix_bottom, prefix_upsampled = self._quantize(self._beside(given, nothing))
+        # The predicted frames first: they are more, and the codebooks begin with vectors of what comes first.
         top, bottom, upsampled = self._quantize(self._beside(future, sight))
+        prefix_top, prefix_bottom, prefix_upsampled = self._quantize(self._beside(given, nothing))
         values = bottom.values
         if use_bottom is not None:
             values = values * use_bottom.view(-1, 1, 1, 1, 1)
         return SightedReconstruction(
-            self._blended(prefix_upsampled, prefix_bottom.values, nothing).video,
+            self._blended(prefix_upsampled, prefix_bottom.values, nothing),
             expected,
             self._blended(upsampled, values, sight),
             (prefix_top, prefix_bottom, top, bottom),
         )
-
-    def expect(self, given: Tensor) -> Expected:
-        """What is to be expected after `given` (B, 3, G, H, W) in [-1, 1]."""
-        return self.expectation(given)
 
     def encode_given(self, given: Tensor) -> Codes:
         """Prefix codes of `given` (B, 3, G, H, W) in [-1, 1]."""
@@ -105,39 +93,32 @@ class SightedVQVAE(VQVAE):
 
     def decode_predicted(self, codes: Codes, given: Tensor, use_bottom: bool = True) -> Tensor:
         """Predicted frames (B, 3, P, H, W) in [-1, 1] of windows' `codes`, behind `given` (B, 3, G, H, W)."""
-        return self.explain(codes, given, use_bottom).video.clamp(-1, 1)
-
-    def explain(self, codes: Codes, given: Tensor, use_bottom: bool = True) -> Decoded:
-        """The same, with what each frame is made of."""
-        time, _, _ = (low * high for low, high in zip(*self.strides, strict=True))
-        own = Codes(
-            codes.top[:, given.shape[2] // time :], codes.bottom[:, given.shape[2] // self.strides[0][0] :]
-        )
-        upsampled = self.upsample_top(self.quantize_top.lookup(own.top))
-        values = self.quantize_bottom.lookup(own.bottom)
-        return self._blended(
-            upsampled, values if use_bottom else torch.zeros_like(values), self._sight(given)
-        )
+        prefix_bottom = given.shape[2] // self.settings.first_stride[0]
+        prefix_top = prefix_bottom // self.settings.second_stride[0]
+        upsampled = self.upsample_top(self.quantize_top.lookup(codes.top[:, prefix_top:]))
+        values = self.quantize_bottom.lookup(codes.bottom[:, prefix_bottom:])
+        values = values if use_bottom else torch.zeros_like(values)
+        return self._blended(upsampled, values, self._sight(given)).clamp(-1, 1)
 
     def _sight(self, given: Tensor) -> Sight:
-        return Sight(self.expectation(given).video, _repeated(given, self.expectation.predicted))
+        return Sight(self.expectation(given), _repeated(given, self.expectation.predicted))
 
     def _beside(self, frames: Tensor, sight: Sight) -> Tensor:
         """Frames (B, 9, T, H, W) as the encoder takes them: how they differ, themselves, the last one."""
         return torch.cat([frames - sight.expected, frames, sight.last], 1)
 
-    def _blended(self, upsampled: Tensor, bottom: Tensor, sight: Sight) -> Decoded:
-        """The expected frames, moved a little, and new pixels where the mask says so."""
+    def _blended(self, upsampled: Tensor, bottom: Tensor, sight: Sight) -> Tensor:
+        """The expected frames, moved a little, and new pixels where the mask says so: (B, 3, T, H, W)."""
         seen = self.see(torch.cat(sight, 1).contiguous(memory_format=torch.channels_last_3d))
         decoded = self.decode_both(torch.cat([upsampled, bottom, seen.to(upsampled.dtype)], 1)).float()
         new, mask, flow = decoded.split([RGB, 1, 2], 1)
         flow, share = REACH * flow, torch.sigmoid(mask + RARELY_NEW)
-        times = sight.expected.transpose(1, 2).flatten(0, 1), flow.transpose(1, 2).flatten(0, 1)
-        moved = warped(*times).unflatten(0, (len(flow), -1)).transpose(1, 2)
-        return Decoded(torch.lerp(moved, new, share), flow, share)
+        frames = sight.expected.transpose(1, 2).flatten(0, 1), flow.transpose(1, 2).flatten(0, 1)
+        moved = warped(*frames).unflatten(0, (len(flow), -1)).transpose(1, 2)
+        return torch.lerp(moved, new, share)
 
 
-def vqvae_of(settings: Vqvae, expectation: settings_of.Expectation, given: int, frames: int) -> VQVAE:
+def vqvae_of(settings: Vqvae, expectation: Expectation, given: int, frames: int) -> VQVAE:
     """The VQ-VAE that the settings describe, for windows of `frames` frames of which `given` are given."""
     if settings.sees_given:
         return SightedVQVAE(settings, expectation, given, frames - given)

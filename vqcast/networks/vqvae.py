@@ -70,7 +70,6 @@ class VQVAE(nn.Module):
         """
         super().__init__()
         self.settings = s = settings
-        self.strides = (s.first_stride, s.second_stride)
         self.first = first = dict(stride=s.first_stride, padding=_padding(s.first_filter, s.first_stride))
         second = dict(stride=s.second_stride, padding=_padding(s.second_filter, s.second_stride))
         stack = (s.hidden, s.residual, s.residual_layers)

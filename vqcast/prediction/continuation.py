@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqcast.clips.pixels import to_pixels, to_unit_range
+from vqcast.clips.pixels import frames_of, video_of
 from vqcast.errors import VqcastError
 from vqcast.media import ffmpeg
 from vqcast.media.reading import read_frames
@@ -68,11 +68,10 @@ def continue_frames(
 
     They follow from the frames, the models and the seed alone. `done` is told of codes as they are drawn.
     """
-    video = to_unit_range(torch.from_numpy(given.transpose(3, 0, 1, 2).copy())[None])
+    video = video_of(given[None])
     prefix = Codes(*(codes.expand(samples, -1, -1, -1) for codes in trained.vqvae.encode_given(video)))
     window = hashlib.sha256(given.tobytes()).hexdigest()
     names = [(window, sample) for sample in range(samples)]
     numbers = random_numbers(names, codes_to_draw(trained), seed)
     codes = sample_codes(trained.top_prior, trained.bottom_prior, prefix, numbers, trained.sample, done)
-    pixels = to_pixels(decode_predicted(trained.vqvae, codes, video.expand(samples, -1, -1, -1, -1)))
-    return pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
+    return frames_of(decode_predicted(trained.vqvae, codes, video.expand(samples, -1, -1, -1, -1)))

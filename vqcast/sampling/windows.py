@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqcast.clips.pixels import to_pixels, to_unit_range
+from vqcast.clips.pixels import frames_of, video_of
 from vqcast.clips.windows import Clips, WindowRef
 from vqcast.codes.latents import Latents
 from vqcast.codes.models import load_bottom_prior, load_top_prior, load_vqvae
@@ -109,8 +109,7 @@ def _rows(sampling: Sampling, batch: Batch) -> list[dict]:
     numbers = random_numbers(names, numbers_a_window(top_prior), sampling.settings.seed)
     codes = sample_codes(top_prior, bottom_prior, prefix, numbers, sampling.settings)
     given = given_frames(clips, [refs[window] for window in windows], sampling.window.given)
-    pixels = to_pixels(decode_predicted(vqvae, codes, given))
-    videos = pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
+    videos = frames_of(decode_predicted(vqvae, codes, given))
     return [
         {"window": window, "sample": sample, "top": top.ravel(), "bottom": bottom.ravel(), "video": video}
         for (window, sample), top, bottom, video in zip(
@@ -136,7 +135,7 @@ def _opened(sampling: Sampling) -> tuple:
 def given_frames(clips: Clips, windows: Sequence[WindowRef], given: int) -> torch.Tensor:
     """The given frames of windows, (B, 3, G, H, W) in [-1, 1], on the device that networks run on."""
     frames = np.stack([clips.reader.cached(window, given) for window in windows])
-    return to_unit_range(torch.from_numpy(frames).permute(0, 4, 1, 2, 3))
+    return video_of(frames)
 
 
 def _tensor(codes) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vqcast.settings.checks import SettingsError, one_of, positive
 
-OWN_SYSTEMS = ("model", "reconstruction", "repeat_last_frame", "true")
+OWN_SYSTEMS = ("model", "reconstruction", "repeat_last_frame", "expectation", "true")
 
 
 @dataclass(frozen=True)

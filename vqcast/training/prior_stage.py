@@ -11,18 +11,18 @@ from vqcast.training.priors import PriorTask
 from vqcast.training.publish import train_and_publish
 from vqcast.training.ranks import on_all_ranks
 from vqcast.work.files import open_scratch
-from vqcast.work.stage import stage_arguments
+from vqcast.work.stage import stage_parser
 
 
 def prior_arguments(kind: str, about: str) -> argparse.Namespace:
     """The command line of the stage that trains the prior `kind`: top_prior or bottom_prior."""
-    return stage_arguments(
+    return stage_parser(
         f"train_{kind}",
         about,
-        latents="folder of latent shards",
+        "latents",
         out="model folder to write",
         curves="folder of learning curves to write",
-    )
+    ).parse_args()
 
 
 def train_prior(

@@ -70,7 +70,7 @@ class VqvaeTask(Task):
     def _sighted(self, video: Tensor, use_bottom: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         result = self.network(video, use_bottom=use_bottom)
         given, future = video[:, :, : self.given], video[:, :, self.given :]
-        expected, predicted = result.expected.video, result.predicted.video
+        expected, predicted = result.expected, result.predicted
         of_given = F.mse_loss(result.given, given)
         commitment = sum(quantized.commitment_loss for quantized in result.quantized)
         figures = {
@@ -103,7 +103,7 @@ class VqvaeTask(Task):
             if self.settings.sees_given:
                 given = video[:, :, : self.given]
                 sums["psnr"] += _psnr(self.network.decode_predicted(codes, given), batch)
-                sums["expectation_psnr"] += _psnr(self.network.expect(given).video, batch)
+                sums["expectation_psnr"] += _psnr(self.network.expectation(given), batch)
             else:
                 sums["psnr"] += _psnr(self.network.decode(codes), batch)
             windows += len(batch)

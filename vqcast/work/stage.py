@@ -36,12 +36,24 @@ def run_stage(main: Callable[[], None]) -> None:
         sys.exit(f"{stage}: the disk is full ({where}); free some space and run it again")
 
 
-def stage_arguments(stage: str, about: str, **options: str) -> argparse.Namespace:
-    """The command line of a stage: every one of `options`, with its help, must be given.
+PLACES = {  # that several stages read
+    "exclude": "table of the videos to leave out: id, reason, date",
+    "clips": "folder of clip shards",
+    "manifest": "table of the clips",
+    "latents": "folder of latent shards",
+    "vqvae": "model folder of the VQ-VAE",
+    "top_prior": "model folder of the top prior",
+    "bottom_prior": "model folder of the bottom prior",
+    "samples": "folder of samples",
+}
 
-    about: what the stage does, in its module's own words.
+
+def stage_parser(stage: str, about: str, *places: str, **options: str) -> argparse.ArgumentParser:
+    """The command line of a stage: each of `places`, which PLACES tells of, and of `options` must be given.
+
+    about: what the stage does, in its module's own words. options: the help of each, by its name.
     """
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=about)
-    for name, what in options.items():
+    for name, what in ({place: PLACES[place] for place in places} | options).items():
         parser.add_argument(f"--{name.replace('_', '-')}", required=True, help=what)
-    return parser.parse_args()
+    return parser
