@@ -10,7 +10,7 @@ from torch.nn import functional
 from vqcast.features.weights import published_i3d
 from vqcast.networks.i3d import I3D, random_i3d
 from vqcast.settings.evaluate import Evaluate
-from vqcast.work.environment import device
+from vqcast.work.environment import autocast, computes_bfloat16, device
 
 SEED = 0
 RANDOM_METRIC = "frechet_random_i3d"
@@ -35,7 +35,7 @@ class Features:
             "features": "400 logits of I3D, averaged over time",
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
-            "precision": self.precision,
+            "precision": self.precision if computes_bfloat16() else "float32",
             "resolution": self.resolution,
             "resize": "stretched to a square, bilinear, half-pixel centres, antialiased when shrinking",
         }
@@ -45,7 +45,7 @@ class Features:
         """Features (B, 400), float32, of videos uint8 (B, T, H, W, 3)."""
         batch = resize(_tensor(videos) / 127.5 - 1, self.resolution)
         batch = batch.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with autocast(self.precision):
             return self._network(batch).float().cpu().numpy()
 
 

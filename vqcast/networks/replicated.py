@@ -28,8 +28,10 @@ class ReplicatedConvTranspose3d(nn.ConvTranspose3d):
         time, height, width = self.padding
         margin = -(-time // self.stride[0])  # input slices that reach into the output from outside
         x = _with_ends(x, margin)
-        padding = (time + margin * self.stride[0], height, width)
-        return conv_transpose3d(x, self.weight, self.bias, self.stride, padding)
+        cut = time + margin * self.stride[0]  # output slices that are of those ends
+        padded = min(cut, self.kernel_size[0] - self.stride[0])
+        whole = conv_transpose3d(x, self.weight, self.bias, self.stride, (padded, height, width))
+        return whole.narrow(2, cut - padded, whole.shape[2] - 2 * (cut - padded))
 
 
 class _WithEnds(torch.autograd.Function):

@@ -34,7 +34,7 @@ from vqcast.training.curves import Curves
 from vqcast.training.interruption import Interruption
 from vqcast.training.optimizer import Optimizer
 from vqcast.training.ranks import average_over_ranks, rank, ranks, wait_for_all_ranks
-from vqcast.work.environment import device, on_device, prepare_networks
+from vqcast.work.environment import autocast, device, on_device, prepare_networks
 
 REFUSED_IN_A_ROW = 5  # non-finite steps after which training stops
 
@@ -186,7 +186,7 @@ def take_step(
         rows = batches.rows(part)
         batch = next(data)
         _seed(settings.seed, step, rows.start)
-        with torch.autocast(device().type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        with autocast(settings.precision):
             own = torch.from_numpy(uniforms[rows.start : rows.stop]).to(device())
             loss, figures = task.loss(batch, own)
         (loss / batches.parts).backward()

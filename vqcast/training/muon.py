@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vqcast.training.exchange import Exchange
 from vqcast.training.ranks import rank, ranks
+from vqcast.work.environment import computes_bfloat16
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, as Jordan chose them
@@ -86,10 +87,11 @@ def _shares(shapes: Sequence[torch.Size], ranks: int) -> list[list[list[int]]]:
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly, of `matrices` (N, R, C); in bfloat16."""
+    """The nearest semi-orthogonal matrices, roughly, of `matrices` (N, R, C); in bfloat16 where
+    the device computes in it."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
-    result = (matrices.mT if tall else matrices).bfloat16()
+    result = (matrices.mT if tall else matrices).to(torch.bfloat16 if computes_bfloat16() else torch.float32)
     result = result / result.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(ITERATIONS):
         gram = result @ result.mT
