@@ -23,7 +23,7 @@ def main() -> None:
         "bottom_prior",
         "samples",
         systems="folder of other systems' predictions",
-        features="folder of I3D features to write",
+        features="folder of features to write",
         out="JSON file of figures to write",
         windows="table to write: a row a window, its scores",
         positions="table to write: a row a position, its codes' NLL",
@@ -41,10 +41,15 @@ def main() -> None:
         settings.window,
         settings.evaluate,
     )
-    features = open_features(settings.evaluate)
-    identity = [settings.window, settings.evaluate, scoring.check(), features.weights_sha256]
+    spaces = open_features(settings.evaluate)
+    identity = [
+        settings.window,
+        settings.evaluate,
+        scoring.check(),
+        [space.weights_sha256 for space in spaces],
+    ]
     scratch = open_scratch("evaluate", identity, scoring.inputs())
-    evaluation = evaluate(scoring, features, scratch)
+    evaluation = evaluate(scoring, spaces, scratch)
     print(
         f"{len(evaluation.refs)} windows: {evaluation.scoring_seconds:.0f} s for scores and features, "
         f"{evaluation.comparing_seconds:.0f} s for distances",

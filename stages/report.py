@@ -7,8 +7,8 @@ from vqcast.clips.windows import Clips
 from vqcast.codes.latents import Latents
 from vqcast.codes.models import check_same_vqvae, load_vqvae
 from vqcast.errors import VqcastError
-from vqcast.metrics.scores import ValidationWindows
 from vqcast.metrics.table import read_positions, read_windows
+from vqcast.metrics.windows import ValidationWindows
 from vqcast.page.credits import credits_of, may_be_shown
 from vqcast.page.gallery import pick_typical, pick_windows, rule
 from vqcast.page.pictures import draw_predictions, pictures

@@ -9,9 +9,9 @@ from vqcast.work.stage import run_stage
 def main() -> None:
     arguments = prior_arguments("bottom_prior", __doc__)
     settings = load_settings()
-    train_prior(
-        "bottom_prior", arguments, BottomPriorTask, settings.bottom_prior, settings.train_bottom_prior
-    )
+    networks, training = settings.bottom_prior, settings.train_bottom_prior
+    tuning_share = settings.evaluate.tuning_share
+    train_prior("bottom_prior", arguments, BottomPriorTask, networks, training, tuning_share)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from vqcast.work.stage import run_stage
 def main() -> None:
     arguments = prior_arguments("top_prior", __doc__)
     settings = load_settings()
-    train_prior("top_prior", arguments, TopPriorTask, settings.top_prior, settings.train_top_prior)
+    networks, training = settings.top_prior, settings.train_top_prior
+    tuning_share = settings.evaluate.tuning_share
+    train_prior("top_prior", arguments, TopPriorTask, networks, training, tuning_share)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ def imported_modules(module: Path) -> list[str]:
     return [path.as_posix() for path in import_closure(ROOT / module, ROOT)]
 
 
-def settings_sections(module: Path) -> set[str]:
-    """The sections of params.yaml that `module` reads: what it takes from the name `settings`.
+def settings_read(module: Path) -> set[str]:
+    """What `module` takes from the name `settings`: a section of params.yaml, or section.key.
 
     ValueError: the whole settings go somewhere, so that what is read of them cannot be told.
     """
@@ -38,7 +38,8 @@ def settings_sections(module: Path) -> set[str]:
     accesses = [node for node in nodes if id(node.value) in reads]
     if len(accesses) < len(reads):
         raise ValueError(f"{module} passes the whole settings on; pass settings.<section>")
-    return {access.attr for access in accesses}
+    keys = {id(node.value): node.attr for node in nodes}
+    return {f"{access.attr}.{keys[id(access)]}" if id(access) in keys else access.attr for access in accesses}
 
 
 def _reads_settings(node: ast.AST) -> bool:

@@ -28,7 +28,13 @@ SMALL = {
     "top_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
     "bottom_prior": {"hidden": 8, "residual": 8, "layers": 1, "attention_every": 1, "heads": 2},
     "sample": {"samples_per_window": 2},
-    "evaluate": {"resolution": 32, "batch_size": 2, "sizes": [16], "moving_below_psnr": 25.0},
+    "evaluate": {
+        "resolution": 32,
+        "batch_size": 2,
+        "sizes": [16],
+        "moving_below_psnr": 25.0,
+        "tuning_share": 0.0,
+    },
     "report": {"windows": 1, "predictions": 3},
 }
 CLIPS = ["--clips", "clips", "--manifest", "clips.parquet"]

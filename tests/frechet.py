@@ -1,10 +1,10 @@
-"""Features of which all are at hand, as `vqcast.metrics.frechet` takes them in."""
+"""Features of which all are at hand, as `vqcast.measures.frechet` takes them in."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from vqcast.metrics.frechet import Gaussian, distance
+from vqcast.measures.frechet import Gaussian, distance
 
 
 def gaussian(pieces: Iterable[np.ndarray]) -> Gaussian:

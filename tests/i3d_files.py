@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from vqcast.features.crc32c import crc32c, masked
+from vqcast.features.i3d import I3D, random_i3d
 from vqcast.features.rgb_scratch import TENSORS, TensorEntry
-from vqcast.networks.i3d import I3D, random_i3d
 
 
 def random_network(seed: int = 5) -> I3D:

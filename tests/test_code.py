@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dag import settings_sections
+from tests.dag import settings_read
 from vqcast.work.code import import_closure
 
 
@@ -84,11 +84,11 @@ def test_closure_refuses_relative_imports_which_it_does_not_follow(tmp_path):
 def test_sections_that_a_stage_reads_are_those_it_takes_from_settings(tmp_path):
     module = tmp_path / "stage.py"
     module.write_text("settings = load_settings()\nwork(settings.clip.size, settings.window)")
-    assert settings_sections(module) == {"clip", "window"}
+    assert settings_read(module) == {"clip", "window"}
 
 
 def test_a_stage_that_passes_the_whole_settings_on_is_refused(tmp_path):
     module = tmp_path / "stage.py"
     module.write_text("settings = load_settings()\nwork(settings, settings.window)")
     with pytest.raises(ValueError, match="passes the whole settings on"):
-        settings_sections(module)
+        settings_read(module)

@@ -5,7 +5,8 @@ import pytest
 
 from tests.frechet import frechet_distance, gaussian
 from vqcast.clips.windows import WindowRef
-from vqcast.metrics.arrays import ArrayFile, write_array
+from vqcast.measures.arrays import ArrayFile, write_array
+from vqcast.measures.frechet import distance
 from vqcast.metrics.comparison import (
     FeatureFolder,
     extrapolated,
@@ -16,7 +17,6 @@ from vqcast.metrics.comparison import (
     score,
     table_2,
 )
-from vqcast.metrics.frechet import distance
 
 
 def refs(windows: int, windows_a_video: int = 4) -> list[WindowRef]:
@@ -138,7 +138,7 @@ def test_the_table_has_a_row_for_each_system_at_each_size_that_it_has(tmp_path):
         for number, system in enumerate(("true", "reconstruction", "model", "repeat_last_frame")):
             saved(tmp_path / str(size) / f"{system}.npy", drawn(number, 40, 1, 4))
     saved(tmp_path / "64" / "GAN.npy", drawn(9, 30, 1, 4))
-    rows = table_2(FeatureFolder(tmp_path), refs(40), 2, {"GAN": "somebody's"})
+    rows = table_2("fvd", FeatureFolder(tmp_path), refs(40), np.ones(40, bool), 2, {"GAN": "somebody's"})
     assert [(row["system"], row["size"], row["windows"]) for row in rows] == [
         ("model", 64, 40),
         ("reconstruction", 64, 40),
@@ -154,3 +154,13 @@ def test_the_table_has_a_row_for_each_system_at_each_size_that_it_has(tmp_path):
     assert gan["about"] == "somebody's"
     assert gan["true"]["all"] == pytest.approx(frechet_distance(drawn(9, 30, 4), drawn(0, 40, 4)[:30]))
     assert [row["system"] for row in rows if "reconstructions" in row] == ["model", "model"]
+
+
+def test_windows_that_are_not_judged_are_in_no_row(tmp_path):
+    judged = np.arange(40) % 4 > 0
+    for number, system in enumerate(("true", "model", "reconstruction")):
+        saved(tmp_path / "all" / "64" / f"{system}.npy", drawn(number, 40, 1, 4))
+        saved(tmp_path / "judged" / "64" / f"{system}.npy", drawn(number, 40, 1, 4)[judged])
+    some = [ref for ref, counts in zip(refs(40), judged, strict=True) if counts]
+    of_all = table_2("fvd", FeatureFolder(tmp_path / "all"), refs(40), judged, 2, {})
+    assert of_all == table_2("fvd", FeatureFolder(tmp_path / "judged"), some, np.ones(30, bool), 2, {})

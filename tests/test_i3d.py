@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vqcast.features.features import Features, weights_sha256
-from vqcast.networks.i3d import I3D, Inception, max_pool_same, random_i3d, same_padding
+from vqcast.features.features import I3DFeatures, weights_sha256
+from vqcast.features.i3d import I3D, Inception, max_pool_same, random_i3d, same_padding
 
 
 def randomised(module: torch.nn.Module) -> torch.nn.Module:
@@ -92,7 +92,7 @@ def test_random_weights_keep_activations_in_range_through_the_whole_network():
 
 def test_features_do_not_depend_on_the_batch():
     videos = np.random.default_rng(0).integers(0, 256, (3, 8, 20, 20, 3), dtype=np.uint8)
-    features = Features(random_i3d(), "frechet_random_i3d", "random", resolution=32, precision="float32")
+    features = I3DFeatures(random_i3d(), False, "random", resolution=32, precision="float32")
     together = features(videos)
     alone = np.concatenate([features(video[None]) for video in videos])
     np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-4)

@@ -16,10 +16,10 @@ from tests.i3d_files import array_of, pytorch_conversion, random_network, write_
 from tests.site import Reply, running
 from vqcast.errors import VqcastError
 from vqcast.features.crc32c import crc32c, masked
-from vqcast.features.features import Features, open_features
+from vqcast.features.features import I3DFeatures, open_features
+from vqcast.features.i3d import I3D
 from vqcast.features.rgb_scratch import BYTES, TENSORS
 from vqcast.features.weights import git_blob_sha1, published_i3d, read_weights
-from vqcast.networks.i3d import I3D
 from vqcast.settings.checks import SettingsError
 from vqcast.settings.evaluate import Evaluate
 
@@ -232,19 +232,21 @@ def test_weights_come_from_a_url_once_and_only_with_the_content_that_its_hash_na
 
 def evaluate(**changes) -> Evaluate:
     """Settings as for FVD."""
-    settings = dict(batch_size=2, weights=None, resolution=224, sizes=(64,), frames="all", folds=2)
+    settings = dict(
+        batch_size=2, weights=None, resolution=224, sizes=(64,), frames="all", tuning_share=0.0, folds=2
+    )
     return Evaluate(**settings | dict(precision="float32", moving_below_psnr=25.0, systems=()) | changes)
 
 
 def test_the_metric_is_called_fvd_only_with_the_published_weights(written, tmp_path, monkeypatch):
     path, entries, _ = written
-    assert open_features(evaluate(resolution=32)).metric == "frechet_random_i3d"
+    assert open_features(evaluate(resolution=32))[0].frechet == "frechet_random_i3d"
     with pytest.raises(VqcastError, match="not the published checkpoint"):
         open_features(evaluate(weights=str(path)))
     monkeypatch.setattr(
         "vqcast.features.features.published_i3d", lambda weights: published_i3d(weights, entries)
     )
-    assert open_features(evaluate(weights=str(path))).metric == "fvd"
+    assert open_features(evaluate(weights=str(path)))[0].frechet == "fvd"
 
 
 @pytest.mark.parametrize(
@@ -284,6 +286,6 @@ def test_the_checksum_of_any_length_is_that_of_one_bit_after_another(size):
     "VQCAST_I3D" not in os.environ, reason="VQCAST_I3D names no file of the published weights"
 )
 def test_the_genuine_weights_tell_black_from_white_as_every_implementation_does():
-    features = Features(published_i3d(os.environ["VQCAST_I3D"]), "fvd", "genuine", 224, "float32")
+    features = I3DFeatures(published_i3d(os.environ["VQCAST_I3D"]), True, "genuine", 224, "float32")
     black, white = (np.full((8, 30, 64, 64, 3), value, np.uint8) for value in (0, 255))
     assert frechet_distance(features(black), features(white)) == pytest.approx(151.3, abs=1.5)

@@ -110,7 +110,7 @@ import resource, sys
 import numpy as np
 import vqcast.codes.latents
 from vqcast.codes.latents import Latents
-from vqcast.metrics.codes import slice_counts
+from vqcast.measures.codes import slice_counts
 vqcast.codes.latents.CACHED_BYTES = 2**20
 latents = Latents(sys.argv[1], "train")
 for number in np.random.default_rng(0).integers(len(latents), size=300).tolist():

@@ -17,7 +17,7 @@ FLOORS = (
     ("sources",),
     ("networks", "clips"),
     ("codes", "features"),
-    ("sampling", "training"),
+    ("sampling", "training", "measures"),
     ("metrics",),
     ("page", "prediction", "rating", "lineage"),
     ("flow",),

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from vqcast.features.features import shrunk
-from vqcast.metrics.codes import code_counts, entropy_bits, perplexity, usage
-from vqcast.metrics.image import PSNR_CAP, psnr, squared_error, ssim
-from vqcast.metrics.scores import Scores, feature_batch, image_scores, sizes_of
+from vqcast.features.perceptual import Perceptual
+from vqcast.measures.codes import code_counts, entropy_bits, perplexity, usage
+from vqcast.measures.image import PSNR_CAP, psnr, squared_error, ssim
+from vqcast.metrics.scores import feature_batch, image_scores, scores_by_system, sizes_of
 from vqcast.metrics.summary import rounded
 
 
@@ -37,7 +38,7 @@ def test_ssim_is_one_for_equal_frames_and_falls_with_noise():
     truth = np.full((2, 3, 32, 32, 3), 120, np.uint8) + noise(2, 3, 32, 32, 3) // 8
     little, much = truth + noise(*truth.shape, seed=1) // 64, truth + noise(*truth.shape, seed=1) // 4
     equal = ssim(truth, truth)
-    assert equal.shape == (2,)
+    assert equal.shape == (2, 3)
     np.testing.assert_allclose(equal, 1, atol=1e-5)
     assert (ssim(much, truth) < ssim(little, truth)).all() and (ssim(little, truth) < 1).all()
 
@@ -85,8 +86,7 @@ def test_shrinking_by_two_weighs_each_pixels_neighbours_and_rounds_to_bytes():
 def test_a_window_is_scored_over_its_predicted_frames_sample_by_sample():
     truth = noise(2, 5, 16, 16, 3)
     predicted = np.stack([truth[:, 2:], noise(2, 3, 16, 16, 3, seed=1)], axis=1)
-    batch = image_scores(truth, {"model": predicted}, given=2)
-    scores = Scores(*(batch[f"model.{field}"] for field in ("squared_error", "ssim")))
+    scores = scores_by_system(image_scores(truth, {"model": predicted}, 2, Perceptual()))["model"]
     assert scores.squared_error.shape == (2, 2, 3)
     assert (scores.psnr[:, 0] == PSNR_CAP).all()
     error = np.square(predicted[:, 1].astype(float) - truth[:, 2:]).mean(axis=(1, 2, 3, 4))

@@ -5,7 +5,7 @@ import pytest
 
 from tests.videos import WINDOW, make_video
 from vqcast.errors import VqcastError
-from vqcast.metrics.arrays import ArrayFile
+from vqcast.measures.arrays import ArrayFile
 from vqcast.metrics.systems import OtherVideos
 from vqcast.settings.checks import SettingsError
 from vqcast.settings.evaluate import Evaluate, OtherSystem

@@ -19,9 +19,22 @@ from vqcast.page.verdict import headline, sentences
 from vqcast.settings.params import load_settings
 
 
-def group(model: float, frozen: float, windows: int = 10, frechet: float | None = 6.0) -> dict:
+def group(
+    model: float, frozen: float, windows: int = 10, frechet: float | None = 6.0, sure: float = 1.0
+) -> dict:
+    """Figures whose PSNR differs from the repeated frame's by what is sure to within `sure` dB."""
+    lead = {
+        "psnr": {"difference": model - frozen, "interval": [model - frozen - sure, model - frozen + sure]}
+    }
+    if frechet is not None:
+        lead["frechet_random_i3d"] = {
+            "difference": frechet - 12.0,
+            "interval": [frechet - 13.0, frechet - 11.0],
+        }
     return {
         "windows": windows,
+        "videos": windows,
+        "lead": lead,
         "model": {"psnr": model, "frechet_random_i3d": frechet},
         "repeat_last_frame": {"psnr": frozen, "frechet_random_i3d": 12.0},
         "reconstruction": {"psnr": 30.0, "frechet_random_i3d": 1.0},
@@ -40,19 +53,36 @@ def test_the_verdict_says_that_predictions_win():
     assert headline(figures) == "The predictions beat the repeated last frame by 2.5 dB."
     text = " ".join(sentences(figures))
     assert "Over all 10 validation windows" in text and "0.50 of the repeated frame's" in text
+    assert "PSNR and Fréchet, random I3D say that the predictions are better." in text
     assert "Over the 4 windows that move (repeated last frame under 25 dB)" in text
     assert "4.0 dB under it" in text and "the top prior 50% and the bottom prior 50%" in text
 
 
 def test_the_verdict_says_that_they_win_only_where_something_moves():
-    figures = evaluated(group(26.0, 31.0), group(22.0, 20.0, windows=4))
+    figures = evaluated(group(26.0, 31.0, frechet=None), group(22.0, 20.0, windows=4))
     assert headline(figures).startswith("Where the picture moves") and "2.0 dB" in headline(figures)
 
 
 def test_the_verdict_does_not_hide_that_they_lose():
-    figures = evaluated(group(20.0, 23.0), group(19.0, 20.0, windows=1, frechet=None))
+    figures = evaluated(group(20.0, 23.0, frechet=14.0), group(18.0, 20.0, windows=1, frechet=None))
     assert "do not beat" in headline(figures) and "3.0 dB less" in headline(figures)
     assert "None" not in " ".join(sentences(figures))
+
+
+def test_the_verdict_names_the_measures_that_do_not_agree():
+    figures = evaluated(group(20.0, 23.0), group(18.0, 20.0, windows=4))
+    assert "do not agree" in headline(figures)
+    said = "Fréchet, random I3D says that the predictions are better; PSNR says that they are worse."
+    assert said in " ".join(sentences(figures))
+
+
+def test_no_verdict_rests_on_a_difference_within_its_interval():
+    figures = evaluated(group(26.0, 23.5, sure=3.0, frechet=None), group(24.0, 20.0, 4, None, sure=5.0))
+    assert "cannot be told" in headline(figures)
+    assert "PSNR does not tell them apart." in " ".join(sentences(figures))
+    few = group(26.0, 23.5, windows=3)
+    few["lead"] = {name: {**one, "interval": None} for name, one in few["lead"].items()}
+    assert headline(evaluated(few, few)).startswith("3 videos are too few")
 
 
 def test_a_codebook_of_which_one_code_is_used_leaves_nothing_to_save():
@@ -187,12 +217,14 @@ def test_map_of_a_prior_that_needs_as_much_everywhere_is_drawn():
 
 def test_positions_are_read_as_they_were_written(tmp_path):
     bits = {"top": np.arange(12.0).reshape(3, 2, 2), "bottom": np.ones((1, 4, 4))}
-    write_positions(tmp_path / "p.parquet", bits, {"top": 1, "bottom": 2})
+    rank = {level: np.full(of_level.shape, 0.5) for level, of_level in bits.items()}
+    write_positions(tmp_path / "p.parquet", bits, rank, {"top": 1, "bottom": 2})
     found = read_positions(tmp_path / "p.parquet")
     assert found.keys() == bits.keys()
     for level in bits:
         np.testing.assert_array_equal(found[level], bits[level])
-    assert pq.read_table(tmp_path / "p.parquet")["slice"].to_pylist()[:5] == [1, 1, 1, 1, 2]
+    table = pq.read_table(tmp_path / "p.parquet")
+    assert table["slice"].to_pylist()[:5] == [1, 1, 1, 1, 2] and set(table["rank"].to_pylist()) == {0.5}
 
 
 def test_a_chart_places_values_between_its_axes():

@@ -5,6 +5,8 @@ value that conditions a prediction has seen a later frame.
 """
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -37,28 +39,28 @@ def mean_bits(nats: Tensor) -> Tensor:
     return nats.flatten(1).mean(1) / math.log(2)
 
 
-def top_nll(prior: TopPriorNetwork, batch: Batch) -> Tensor:
-    """-ln p (B, T, H, W) of the predicted top codes."""
+def top_logits(prior: TopPriorNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits (B, T, H, W, K) of the predicted top codes, and these."""
     logits = prior(batch["prefix_top"], batch["prefix_bottom"], batch["top"])
-    return nll(logits, batch["top"][:, prior.grids.prefix_top :])
+    return logits, batch["top"][:, prior.grids.prefix_top :]
 
 
-def bottom_nll(prior: BottomPriorNetwork, batch: Batch, slices: Tensor) -> Tensor:
-    """-ln p (B, S, H, W) of the bottom codes of the slices numbered `slices` (B, S)."""
+def bottom_logits(prior: BottomPriorNetwork, batch: Batch, slices: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, S, H, W, K) of the bottom codes of the slices numbered `slices` (B, S), and these."""
     top = behind_prefix(batch["prefix_top"], batch["top"])
     bottom = behind_prefix(batch["prefix_bottom"], batch["bottom"])
     rows = torch.arange(len(slices), device=slices.device)[:, None]
-    return nll(prior(top, bottom, slices), bottom[rows, slices])
+    return prior(top, bottom, slices), bottom[rows, slices]
 
 
 def top_nll_bits(prior: TopPriorNetwork, batch: Batch) -> Tensor:
     """Bits (B,) a predicted top code."""
-    return mean_bits(top_nll(prior, batch))
+    return mean_bits(nll(*top_logits(prior, batch)))
 
 
 def bottom_nll_bits(prior: BottomPriorNetwork, batch: Batch, slices: Tensor) -> Tensor:
     """Bits (B,) a bottom code of the slices numbered `slices` (B, S)."""
-    return mean_bits(bottom_nll(prior, batch, slices))
+    return mean_bits(nll(*bottom_logits(prior, batch, slices)))
 
 
 def predicted_slices(grids: Grids, windows: int) -> Tensor:
@@ -66,19 +68,21 @@ def predicted_slices(grids: Grids, windows: int) -> Tensor:
     return torch.arange(grids.prefix_bottom, grids.bottom[0], device=device()).expand(windows, -1)
 
 
-def predicted_nll(prior: nn.Module, batch: Batch) -> Tensor:
-    """-ln p (B, T, H, W) of every predicted code of the prior's level."""
+def predicted_logits(prior: nn.Module, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (b, T, H, W, K) of every predicted code, and these codes, some windows at a time."""
     if isinstance(prior, TopPriorNetwork):
-        return top_nll(prior, batch)
+        yield top_logits(prior, batch)
+        return
     slices = predicted_slices(prior.grids, len(batch["bottom"]))
     windows = max(SLICES_AT_ONCE // slices.shape[1], 1)
     parts = zip(*(codes.split(windows) for codes in batch.values()), strict=True)
-    return torch.cat(
-        [
-            bottom_nll(prior, dict(zip(batch, part, strict=True)), some)
-            for part, some in zip(parts, slices.split(windows), strict=True)
-        ]
-    )
+    for part, some in zip(parts, slices.split(windows), strict=True):
+        yield bottom_logits(prior, dict(zip(batch, part, strict=True)), some)
+
+
+def predicted_nll(prior: nn.Module, batch: Batch) -> Tensor:
+    """-ln p (B, T, H, W) of every predicted code of the prior's level."""
+    return torch.cat([nll(*some) for some in predicted_logits(prior, batch)])
 
 
 @torch.inference_mode()
@@ -90,11 +94,29 @@ def validation_nll_bits(prior: nn.Module, latents: Latents, batch_size: int) -> 
     return torch.cat(bits).double().cpu().numpy()
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a prior says of each predicted code of some windows, (N, T, H, W), float64."""
+
+    nll_bits: np.ndarray
+    likelier: np.ndarray  # probability of all codes that are likelier than the true one
+    own: np.ndarray  # that of the true one, and of those as likely
+
+
 @torch.inference_mode()
-def nll_bits_by_position(prior: nn.Module, latents: Latents) -> np.ndarray:
-    """Bits (N, T, H, W), float64, of each predicted code of a few windows; `prior` is in eval mode."""
+def judged_by_position(prior: nn.Module, latents: Latents) -> Judged:
+    """What `prior`, in eval mode, says of a few windows."""
     (batch,) = DataLoader(latents, batch_size=len(latents))
-    return predicted_nll(prior, to_device(batch)).double().cpu().numpy() / math.log(2)
+    parts: list[list[Tensor]] = []
+    for logits, codes in predicted_logits(prior, to_device(batch)):
+        logs = logits.float().log_softmax(-1)
+        true = logs.gather(-1, codes[..., None])
+        probabilities = logs.double().exp()
+        likelier = (probabilities * (logs > true)).sum(-1)
+        parts.append(
+            [-true[..., 0].double() / math.log(2), likelier, (probabilities * (logs == true)).sum(-1)]
+        )
+    return Judged(*(torch.cat(some).cpu().numpy() for some in zip(*parts, strict=True)))
 
 
 def to_device(batch: Batch) -> Batch:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from vqcast.errors import TransientError, VqcastError
 from vqcast.features.crc32c import crc32c, masked
+from vqcast.features.i3d import I3D
 from vqcast.features.rgb_scratch import BYTES, KNOWN_FILES, TENSORS, TensorEntry
-from vqcast.networks.i3d import I3D
 from vqcast.settings.data import Network
 from vqcast.settings.evaluate import split_weights_url
 from vqcast.web.http import is_url, stream

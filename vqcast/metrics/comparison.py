@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from vqcast.clips.windows import WindowRef
-from vqcast.metrics.arrays import ArrayFile
-from vqcast.metrics.frechet import PIECE, Gaussian, distance
+from vqcast.measures.arrays import ArrayFile
+from vqcast.measures.frechet import PIECE, Gaussian, distance
 
 MOST_PARTS = 8  # a power of 2; a distance is given at N windows, N/2, ... N/MOST_PARTS
 LINEAR_FROM = 2  # windows for each dimension of the features: with fewer, the bias is not as 1/N
@@ -58,15 +58,22 @@ class FeatureFolder:
 
 
 def table_2(
-    folder: FeatureFolder, refs: Sequence[WindowRef], folds: int, others: dict[str, str]
+    metric: str,
+    folder: FeatureFolder,
+    refs: Sequence[WindowRef],
+    judged: np.ndarray,
+    folds: int,
+    others: dict[str, str],
 ) -> list[dict]:
     """Rows of the table: what each system is, its size, N, and its Score against true videos; the model's
     also against reconstructions (FVD*).
 
-    refs: the windows whose features lie in `folder`. others: what other systems are, by name; their first
-    videos are predictions for the first windows.
+    metric: what the distance is called. refs: the windows whose features lie in `folder`. judged (N,), bool:
+    those that count. others: what other systems are, by name; their first videos are predictions for the
+    first windows.
     """
-    fold, rank = fold_of_windows(refs, folds), ranks(refs)
+    fold, rank = np.full(len(refs), -1), ranks(refs)
+    fold[judged] = fold_of_windows([ref for ref, counts in zip(refs, judged, strict=True) if counts], folds)
     rows = []
     for size in sorted(int(path.name) for path in folder.folder.iterdir()):
         true = folder.of("true", size)
@@ -78,18 +85,18 @@ def table_2(
             if system == "model":
                 reconstructed = folder.of("reconstruction", size)
                 against["reconstructions"] = asdict(score(features, reconstructed, fold, rank))
-            rows.append(_row(system, about, size, features.shape, against))
-        rows.append(_row(FLOOR, ABOUT_FLOOR, size, true.shape, {"true": asdict(floor(true, fold))}))
-    return rows
+            rows.append(_row(system, about, size, features, judged, against))
+        rows.append(_row(FLOOR, ABOUT_FLOOR, size, true, judged, {"true": asdict(floor(true, fold))}))
+    return [{"metric": metric, **row} for row in rows]
 
 
-def _row(system: str, about: str, size: int, shape: tuple[int, ...], against: dict) -> dict:
+def _row(system: str, about: str, size: int, features: ArrayFile, judged: np.ndarray, against: dict) -> dict:
     return {
         "system": system,
         "about": about,
         "size": size,
-        "windows": shape[0],
-        "samples_per_window": shape[1],
+        "windows": int(judged[: len(features)].sum()),
+        "samples_per_window": features.shape[1],
         **against,
     }
 
@@ -97,13 +104,14 @@ def _row(system: str, about: str, size: int, shape: tuple[int, ...], against: di
 def score(first: ArrayFile, second: ArrayFile, fold: np.ndarray, rank: np.ndarray) -> Score:
     """Score of two systems' features of the same windows, of as many as the first one has.
 
-    fold (N,): which fold each window is in. rank (N,): its place in a random order.
+    fold (N,): which fold each window is in, -1 in none. rank (N,): its place in a random order.
     """
-    count = len(first)
-    fold, rank = fold[:count], rank[:count].argsort().argsort()
-    by_fold = _distances(first, second, fold, int(fold.max()) + 1)
+    judged = np.flatnonzero(fold[: len(first)] >= 0)
+    count, part = len(judged), np.full(len(first), -1)
+    part[judged] = rank[judged].argsort().argsort() * MOST_PARTS // max(count, 1)
+    by_fold = _distances(first, second, fold[: len(first)], int(fold.max()) + 1)
     by_windows = []
-    sets = [gather(features, rank * MOST_PARTS // count, MOST_PARTS) for features in (first, second)]
+    sets = [gather(features, part, MOST_PARTS) for features in (first, second)]
     while True:
         distances = [_distance(*pair) for pair in zip(*sets, strict=True)]
         if None not in distances:

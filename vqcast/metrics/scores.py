@@ -4,7 +4,7 @@ Shapes: N windows, S samples a window, T frames of a window, P predicted frames,
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -14,32 +14,27 @@ import torch
 from torch import nn
 from torch.utils.data import Subset
 
-from vqcast.clips.pixels import frames_of, video_of
 from vqcast.clips.windows import Clips
 from vqcast.codes.latents import LatentManifest, Latents
-from vqcast.codes.likelihood import nll_bits_by_position
+from vqcast.codes.likelihood import judged_by_position
 from vqcast.codes.models import check_same_vqvae, load_bottom_prior, load_top_prior, load_vqvae
-from vqcast.errors import VqcastError
-from vqcast.features.features import open_features, shrunk
-from vqcast.metrics.arrays import write_array
-from vqcast.metrics.image import psnr, squared_error, ssim
+from vqcast.features.features import Features, open_features, shrunk
+from vqcast.features.perceptual import Perceptual
+from vqcast.measures.arrays import write_array
+from vqcast.measures.calibration import histogram
+from vqcast.measures.image import psnr, squared_error, ssim
+from vqcast.measures.motion import MEASURES, motion
 from vqcast.metrics.systems import OtherVideos
-from vqcast.networks.vqvae import VQVAE, Codes
-from vqcast.sampling.predict import decode_predicted
+from vqcast.metrics.windows import ValidationWindows, Videos
 from vqcast.sampling.store import Samples
 from vqcast.settings.data import Window
 from vqcast.settings.evaluate import Evaluate
-from vqcast.work.environment import device
 from vqcast.work.execution import run_units
 from vqcast.work.files import appearing
 
-EXPECTATION = "expectation"  # what the given frames let expect, without codes; where the VQ-VAE sees them
-
-FEATURES = "features"  # features/<size>/<system>: what a system's are called at that size
+SEEN = 4  # predicted frames of a window that ST-LPIPS sees, for it takes as long as all else together
+FEATURES = "features"  # features/<space>/<size>/<system>: what a system's are called at that size
 SUMS = "sums"  # sums/<name>: what is added up over the windows of a file, and then over the files
-
-MakeFeatures = Callable[[np.ndarray], np.ndarray]  # videos uint8 (B, T, H, W, 3) -> (B, D)
-Videos = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,10 @@ class Scores:
     """Scores of one system on each window; S is 1 for all but the model."""
 
     squared_error: np.ndarray  # (N, S, P), of each predicted frame
-    ssim: np.ndarray  # (N, S)
+    ssim: np.ndarray  # (N, S, P)
+    st_lpips: np.ndarray  # (N, S, F), of the frames that `seen_frames` names
+    motion: dict[str, np.ndarray]  # (N, S), by measure of `motion`
+    difference: np.ndarray  # (N,), of a window's samples among each other, in grey levels; 0 of a single one
 
     @property
     def psnr(self) -> np.ndarray:
@@ -56,66 +54,14 @@ class Scores:
 
     def of(self, windows: np.ndarray) -> "Scores":
         """The scores of the windows that a mask (N,) selects."""
-        return Scores(self.squared_error[windows], self.ssim[windows])
-
-
-class ValidationWindows:
-    """The validation windows that were predicted: their true frames, and what each system puts in place of
-    the predicted ones."""
-
-    def __init__(self, clips: Clips, latents: Latents, vqvae: VQVAE, samples: Samples, window: Window):
-        self.clips, self.latents, self.vqvae = clips, latents, vqvae
-        self.samples, self.window = samples, window
-        self.refs = clips.windows("val", window)
-        places = {name: number for number, name in enumerate(self.refs.ids())}
-        rows = [places.get(name, -1) for name in samples.windows]
-        for name, same in (
-            ("latent shards", list(latents.window_ids()) == list(places)),
-            ("samples", -1 not in rows and rows == sorted(rows)),
-        ):
-            if not same:
-                raise VqcastError(
-                    f"the {name} are not those of the clips' {len(self.refs)} validation windows; "
-                    "run the stages from encode on again"
-                )
-        self.rows = np.array(rows)  # of the latents: which ones of all windows were predicted
-        if len(rows) < len(self.refs):
-            self.refs = [self.refs[row] for row in rows]
-
-    def __len__(self) -> int:
-        return len(self.refs)
-
-    def true_frames(self, numbers: range) -> np.ndarray:
-        """The clips' own frames, uint8 (B, T, H, W, 3)."""
-        return np.stack([self.clips.reader.read(self.refs[n], self.window.frames) for n in numbers])
-
-    def systems(self, numbers: range, truth: np.ndarray) -> Videos:
-        """The predicted frames by each system, uint8 (B, S, P, H, W, 3)."""
-        given = truth[:, : self.window.given]
-        repeated = np.repeat(given[:, -1:], self.window.frames - self.window.given, axis=1)
-        systems = {
-            "reconstruction": self.reconstructed(numbers, given)[:, None],
-            "model": np.stack([self._sampled(self.refs[n].id) for n in numbers]),
-            "repeat_last_frame": repeated[:, None],
-        }
-        if self.vqvae.settings.sees_given:
-            systems[EXPECTATION] = self.expected(given)[:, None]
-        return systems
-
-    @torch.inference_mode()
-    def reconstructed(self, numbers: range, given: np.ndarray, use_bottom: bool = True) -> np.ndarray:
-        """Predicted frames of the windows' own codes, uint8 (B, P, H, W, 3); given: uint8 (B, G, H, W, 3)."""
-        chosen = self.rows[numbers.start : numbers.stop]
-        codes = Codes(*(_codes(self.latents.codes(level, chosen)) for level in ("top", "bottom")))
-        return frames_of(decode_predicted(self.vqvae, codes, video_of(given), use_bottom))
-
-    @torch.inference_mode()
-    def expected(self, given: np.ndarray) -> np.ndarray:
-        """What the given frames alone let expect, uint8 (B, P, H, W, 3); given: uint8 (B, G, H, W, 3)."""
-        return frames_of(torch.cat([self.vqvae.expectation(one) for one in video_of(given).split(1)]))
-
-    def _sampled(self, window: str) -> np.ndarray:
-        return np.stack([self.samples.predicted(window, s) for s in range(self.samples.samples_per_window)])
+        motion = {name: values[windows] for name, values in self.motion.items()}
+        return Scores(
+            self.squared_error[windows],
+            self.ssim[windows],
+            self.st_lpips[windows],
+            motion,
+            self.difference[windows],
+        )
 
 
 @dataclass(frozen=True)
@@ -183,8 +129,8 @@ def score_windows(scoring: Scoring, windows: int, scratch: Path) -> tuple[dict[s
     """Scores of all `windows` predicted windows, and the folder in `scratch` that then holds the features.
 
     The scores are named as by `image_scores` and `<level>.nll_bits`; `sums/<level>.nll_bits` (T, H, W) are
-    those of each position, summed over the windows. Features lie in <size>/<system>.npy, (N, S, D). Batches
-    already in `scratch` are not scored again.
+    those of each position, summed over the windows. Features lie in <space>/<size>/<system>.npy, (N, S, D).
+    Batches already in `scratch` are not scored again.
     """
     batches = batches_of(windows, scoring.evaluate, scratch)
     for _ in run_units(partial(_score, scoring), batches, "evaluate", networks=True):
@@ -226,66 +172,130 @@ def batches_of(windows: int, evaluate: Evaluate, scratch: Path) -> list[Batch]:
 
 
 def scores_by_system(scores: dict[str, np.ndarray]) -> dict[str, Scores]:
-    fields = ("squared_error", "ssim")
+    """Scores of every system, the truth among them."""
+    fields = ("squared_error", "ssim", "st_lpips")
     systems = [name.removesuffix(".ssim") for name in scores if name.endswith(".ssim")]
-    return {system: Scores(*(scores[f"{system}.{field}"] for field in fields)) for system in systems}
+    return {
+        system: Scores(
+            *(scores[f"{system}.{field}"] for field in fields),
+            {measure: scores[f"{system}.motion_{measure}"] for measure in MEASURES},
+            scores[f"{system}.difference"],
+        )
+        for system in systems
+    }
 
 
 def _score(scoring: Scoring, batch: Batch) -> None:
     """Score a batch, unless an earlier run has done so."""
     if batch.file.exists():
         return
-    windows, others, priors, features = _opened(scoring)
+    opened = _opened(scoring)
+    windows = opened.windows
+    given, seen = windows.window.given, scoring.evaluate.frames
     truth = windows.true_frames(batch.numbers)
     systems = windows.systems(batch.numbers, truth)
-    scores = image_scores(truth, systems, windows.window.given)
-    seen = scoring.evaluate.frames
+    scores = image_scores(truth, systems, given, opened.perceptual)
     for size in sizes_of(truth.shape[2], scoring.evaluate.sizes):
-        parts = feature_batch(truth, systems, features, windows.window.given, seen, size)
-        for other in others:
+        others = {}
+        for other in opened.others:
             numbers = range(batch.numbers.start, min(batch.numbers.stop, len(other)))
             if numbers and size in sizes_of(other.pixels, scoring.evaluate.sizes):
-                predicted = {other.name: other.predicted(numbers)[:, None]}
-                parts |= feature_batch(
-                    truth, predicted, features, windows.window.given, seen, size, of_truth=False
-                )
-        scores |= {f"{FEATURES}/{size}/{name}": part for name, part in parts.items()}
+                others[other.name] = other.predicted(numbers)[:, None]
+        for space in opened.spaces:
+            parts = feature_batch(truth, systems, space, given, seen, size)
+            parts |= feature_batch(truth, others, space, given, seen, size, of_truth=False)
+            scores |= {f"{FEATURES}/{space.space}/{size}/{name}": part for name, part in parts.items()}
     some = Subset(windows.latents, windows.rows[batch.numbers.start : batch.numbers.stop])
-    for level, prior in priors.items():
-        bits = nll_bits_by_position(prior, some)
-        scores[f"{level}.nll_bits"] = bits.mean(axis=(1, 2, 3))
-        scores[f"{SUMS}/{level}.nll_bits"] = bits.sum(axis=0, keepdims=True)
+    for level, prior in opened.priors.items():
+        judged = judged_by_position(prior, some)
+        scores[f"{level}.nll_bits"] = judged.nll_bits.mean(axis=(1, 2, 3))
+        scores[f"{level}.ranks"] = histogram(judged.likelier, judged.own)
+        scores[f"{SUMS}/{level}.nll_bits"] = judged.nll_bits.sum(axis=0, keepdims=True)
+        scores[f"{SUMS}/{level}.rank"] = (judged.likelier + judged.own / 2).sum(axis=0, keepdims=True)
     with appearing(batch.file) as path, open(path, "wb") as file:
         np.savez(file, **scores)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What scores windows."""
+
+    windows: ValidationWindows
+    others: list[OtherVideos]
+    priors: dict[str, nn.Module]
+    spaces: list[Features]
+    perceptual: Perceptual
+
+
 @cache
-def _opened(
-    scoring: Scoring,
-) -> tuple[ValidationWindows, list[OtherVideos], dict[str, nn.Module], MakeFeatures]:
-    """What scores windows, once a process."""
+def _opened(scoring: Scoring) -> _Opened:
+    """Once a process."""
     priors = {"top": load_top_prior(scoring.top_prior), "bottom": load_bottom_prior(scoring.bottom_prior)}
-    return scoring.open_windows(), scoring.open_others(), priors, open_features(scoring.evaluate)
+    spaces = open_features(scoring.evaluate)
+    return _Opened(scoring.open_windows(), scoring.open_others(), priors, spaces, Perceptual())
 
 
-def image_scores(truth: np.ndarray, systems: Videos, given: int) -> dict[str, np.ndarray]:
-    """Scores of one batch: `<system>.squared_error` and `<system>.ssim`.
+def image_scores(
+    truth: np.ndarray, systems: Videos, given: int, perceptual: Perceptual
+) -> dict[str, np.ndarray]:
+    """Scores of one batch: `<system>.<score>`, of every system and of "true".
 
     truth: (B, T, H, W, 3). systems: their predicted frames, (B, S, P, H, W, 3).
     """
     true = truth[:, given:]
+    systems = {"true": true[:, None], **systems}
     results = {}
-    for name, videos in systems.items():
+    for name, distances in perceptual_distances(perceptual, true, systems).items():
+        videos = systems[name]
         samples = [videos[:, sample] for sample in range(videos.shape[1])]
         results[f"{name}.squared_error"] = squared_error(videos, true[:, None])
         results[f"{name}.ssim"] = np.stack([ssim(sample, true) for sample in samples], axis=1)
+        results[f"{name}.st_lpips"] = distances
+        results[f"{name}.difference"] = difference(videos)
+        for measure, values in motion(videos, true, truth[:, given - 1]).items():
+            results[f"{name}.motion_{measure}"] = values
     return results
+
+
+def perceptual_distances(perceptual: Perceptual, true: np.ndarray, systems: Videos) -> Videos:
+    """ST-LPIPS (B, S, F), float32, of each system's frames at `seen_frames`.
+
+    true: (B, P, H, W, 3). systems: (B, S, P, H, W, 3).
+    """
+    seen = seen_frames(true.shape[1])
+
+    def features(videos: np.ndarray) -> list[torch.Tensor]:
+        return perceptual.features(videos[:, seen].reshape(-1, *videos.shape[2:]))
+
+    expected, shape, results = features(true), (len(true), len(seen)), {}
+    for name, videos in systems.items():
+        samples = [videos[:, sample] for sample in range(videos.shape[1])]
+        distances = [perceptual.distances(features(sample), expected).reshape(shape) for sample in samples]
+        results[name] = np.stack(distances, axis=1)
+    return results
+
+
+def seen_frames(predicted: int) -> list[int]:
+    """Of the predicted frames, from 0, those that ST-LPIPS sees: the first, the last, and some between."""
+    return sorted({round(place) for place in np.linspace(0, predicted - 1, SEEN)})
+
+
+def difference(videos: np.ndarray) -> np.ndarray:
+    """Root mean squared difference (B,) between two samples of a window, over all pairs, in grey levels.
+
+    videos: uint8 (B, S, P, H, W, 3).
+    """
+    samples = videos.shape[1]
+    if samples == 1:
+        return np.zeros(len(videos))
+    variance = np.stack([video.astype(np.float32).var(axis=0, ddof=1).mean() for video in videos])
+    return np.sqrt(2 * variance)
 
 
 def feature_batch(
     truth: np.ndarray,
     systems: Videos,
-    features: MakeFeatures,
+    features: Features,
     given: int,
     seen: str,
     size: int,
@@ -304,7 +314,3 @@ def feature_batch(
         whole = [np.concatenate([before[: len(sample)], sample], axis=1) for sample in samples]
         results[name] = np.stack([features(video) for video in whole], axis=1)
     return results
-
-
-def _codes(codes: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(codes.astype(np.int64)).to(device())

@@ -8,12 +8,14 @@ import pyarrow.parquet as pq
 
 from vqcast.codes.latents import Latents
 from vqcast.features.features import Features
-from vqcast.metrics.arrays import ArrayFile
-from vqcast.metrics.codes import entropy_bits, perplexity, slice_counts, usage
+from vqcast.measures.calibration import miscalibration
+from vqcast.measures.codes import entropy_bits, perplexity, slice_counts, usage
+from vqcast.measures.image import PSNR_CAP, psnr
+from vqcast.measures.intervals import CONFIDENCE, DRAWS, GROUPS, Estimate, frechet, mean, ratio
+from vqcast.measures.mmd import mmd
+from vqcast.measures.motion import BLOCK
 from vqcast.metrics.comparison import LINEAR_FROM, POINTS, FeatureFolder, gather
-from vqcast.metrics.frechet import Gaussian, distance
-from vqcast.metrics.image import PSNR_CAP, psnr
-from vqcast.metrics.scores import Scores
+from vqcast.metrics.scores import Scores, seen_frames
 from vqcast.settings.data import Window
 from vqcast.settings.evaluate import Evaluate
 
@@ -21,15 +23,26 @@ SIGNIFICANT_DIGITS = 5  # what is written; the last bits of a float depend on th
 
 
 @dataclass(frozen=True)
+class Space:
+    """The features of every system in one space, and what figures that are made of them are called."""
+
+    frechet: str
+    mmd: str
+    folder: FeatureFolder
+
+
+@dataclass(frozen=True)
 class Measured:
     """All that was measured on the N validation windows that were predicted."""
 
-    features: FeatureFolder
-    scores: dict[str, Scores]
+    spaces: list[Space]
+    scores: dict[str, Scores]  # of every system, and of "true"
     latents: Latents
     rows: np.ndarray  # (N,), of the latents
+    video: np.ndarray  # (N,), number of the video that each window is of
+    group: np.ndarray  # (N,), which of GROUPS groups of videos
     nll_bits: dict[str, np.ndarray]  # (N,) by level, of the predicted codes
-    metric: str  # what the Frechet distance of these features is called
+    ranks: dict[str, np.ndarray]  # (N, BINS) by level, of the true codes among those that would be drawn
     frames: int  # of a window
     size: int  # pixels, height and width
 
@@ -37,35 +50,90 @@ class Measured:
         """Which windows (N,) move: those whose repeated last frame scores less than `below_psnr` dB."""
         return self.scores["repeat_last_frame"].psnr[:, 0] < below_psnr
 
-    def figures(self, chosen: np.ndarray) -> dict:
-        """Every figure over the `chosen` windows (N,), bool; None where they are too few for one."""
+    def figures(self, chosen: np.ndarray, intervals: bool = True) -> dict:
+        """Every figure over the `chosen` windows (N,), bool; None where they are too few for one.
+
+        With `intervals`, also how far each may be another one over other videos, and so for what the model is
+        more than the repeated frame.
+        """
         of_all = np.zeros(len(self.latents), bool)
         of_all[self.rows[chosen]] = True
         counts = slice_counts(self.latents, of_all)
-        return {
+        groups = self.group if intervals else np.zeros_like(self.group)
+        systems = [system for system in self.scores if system != "true"]
+        estimates = {system: self._estimates(system, chosen, groups) for system in systems}
+        figures = {
             "windows": int(chosen.sum()),
-            **{system: self._system(system, chosen) for system in self.scores},
+            "videos": len(np.unique(self.video[chosen])),
+            **{system: self._system(system, chosen, estimates[system]) for system in systems},
             "codes": self._codes(counts),
             "priors": {level: self._prior(level, chosen, counts[level]) for level in self.nll_bits},
         }
-
-    def _system(self, system: str, chosen: np.ndarray) -> dict:
-        scores = self.scores[system].of(chosen)
-        figures = {
-            "psnr": _mean(scores.psnr),
-            "psnr_by_frame": psnr(scores.squared_error).mean(axis=(0, 1)).tolist() if chosen.any() else [],
-            "ssim": _mean(scores.ssim),
-            self.metric: self._distance(system, "true", chosen),
-        }
-        if system == "model":
-            figures[f"{self.metric}_vs_reconstructions"] = self._distance(system, "reconstruction", chosen)
+        if intervals:
+            figures["intervals"] = {
+                system: {name: one and one.interval() for name, one in its.items()}
+                for system, its in estimates.items()
+            }
+            figures["lead"] = _lead(estimates["model"], estimates["repeat_last_frame"])
         return figures
 
-    def _distance(self, first: str, second: str, chosen: np.ndarray) -> float | None:
+    def _system(self, system: str, chosen: np.ndarray, estimates: dict[str, Estimate | None]) -> dict:
+        scores = self.scores[system].of(chosen)
+        figures = {
+            **{name: one and one.value for name, one in estimates.items()},
+            "psnr_by_frame": psnr(scores.squared_error).mean(axis=(0, 1)).tolist() if chosen.any() else [],
+            "ssim_by_frame": scores.ssim.mean(axis=(0, 1)).tolist() if chosen.any() else [],
+            "st_lpips_by_frame": scores.st_lpips.mean(axis=(0, 1)).tolist() if chosen.any() else [],
+        }
+        if system == "model":
+            for space in self.spaces:
+                distance = self._frechet(space, system, "reconstruction", chosen, np.zeros_like(self.group))
+                figures[f"{space.frechet}_vs_reconstructions"] = distance and distance.value
+        return figures
+
+    def _estimates(self, system: str, chosen: np.ndarray, groups: np.ndarray) -> dict[str, Estimate | None]:
+        """Every measure of a system, by name; None where there are too few windows for it."""
+        found: dict[str, Estimate | None] = {}
+        if chosen.any():
+            found |= self._of_windows(system, chosen)
+        for space in self.spaces:
+            found[space.frechet] = self._frechet(space, system, "true", chosen, groups)
+            arrays = (space.folder.of(name, self.size) for name in (system, "true"))
+            found[space.mmd] = mmd(*arrays, self.video, chosen)
+        return found
+
+    def _of_windows(self, system: str, chosen: np.ndarray) -> dict[str, Estimate]:
+        """The measures that each window has."""
+        scores, true, video = (
+            self.scores[system].of(chosen),
+            self.scores["true"].of(chosen),
+            self.video[chosen],
+        )
+        frames = {"psnr": scores.psnr, "ssim": scores.ssim.mean(-1), "st_lpips": scores.st_lpips.mean(-1)}
+        found = {name: mean(values.mean(1), video) for name, values in frames.items()}
+        for name in ("amount", "jerk"):
+            values = (some.motion[name].mean(1) for some in (scores, true))
+            found[f"motion_{name}"] = ratio(*values, video)
+        for name in ("overlap", "distance"):
+            found[f"motion_{name}"] = mean(scores.motion[name].mean(1), video)
+        if scores.ssim.shape[1] > 1:
+            for name, values in frames.items():
+                best = values.min(1) if name == "st_lpips" else values.max(1)
+                found[f"{name}_best"] = mean(best, video)
+            found["difference"] = mean(scores.difference, video)
+        return found
+
+    def _frechet(
+        self, space: Space, first: str, second: str, chosen: np.ndarray, groups: np.ndarray
+    ) -> Estimate | None:
         """Frechet distance at the videos' own size, None for fewer than 2 windows."""
         if chosen.sum() < 2:
             return None
-        return distance(*(_gaussian(self.features.of(name, self.size), chosen) for name in (first, second)))
+        numbers, part = np.unique(groups[chosen], return_inverse=True)
+        parts = np.full(len(chosen), -1)
+        parts[chosen] = part
+        sets = (gather(space.folder.of(name, self.size), parts, len(numbers)) for name in (first, second))
+        return frechet(*sets)
 
     def _codes(self, counts: dict[str, np.ndarray]) -> dict:
         """Bits a code are those of all shards; the share is of a whole window's own codes.
@@ -87,10 +155,20 @@ class Measured:
     def _prior(self, level: str, chosen: np.ndarray, counts: np.ndarray) -> dict:
         """NLL beside the unigram entropy of the same codes: the predicted slices of these windows."""
         predicted = counts[getattr(self.latents.manifest.grids, f"prefix_{level}") :].sum(0)
+        shares = self.ranks[level][chosen].mean(0) if chosen.any() else None
         return {
-            "nll_bits": _mean(self.nll_bits[level][chosen]),
+            "nll_bits": float(self.nll_bits[level][chosen].mean()) if chosen.any() else None,
             "unigram_entropy_bits": entropy_bits(predicted) if predicted.any() else None,
+            "ranks": [] if shares is None else shares.tolist(),
+            "miscalibration": None if shares is None else miscalibration(shares),
         }
+
+
+def _lead(model: dict[str, Estimate | None], frozen: dict[str, Estimate | None]) -> dict:
+    """What the model has more than the repeated frame, by measure, with its interval."""
+    both = {name: (one, frozen[name]) for name, one in model.items() if one and frozen.get(name)}
+    differences = {name: one.minus(other) for name, (one, other) in both.items()}
+    return {name: {"difference": one.value, "interval": one.interval()} for name, one in differences.items()}
 
 
 def bits_per_code(latents: Latents) -> float:
@@ -107,7 +185,7 @@ def bits_per_code(latents: Latents) -> float:
 
 
 def protocol(
-    evaluate: Evaluate, window: Window, samples_per_window: int, sizes: list[int], features: Features
+    evaluate: Evaluate, window: Window, samples_per_window: int, sizes: list[int], spaces: list[Features]
 ) -> dict:
     """How the figures were made: what must stand beside them."""
     predicted = window.frames - window.given
@@ -122,9 +200,18 @@ def protocol(
         "moving_below_psnr": evaluate.moving_below_psnr,
         "psnr": f"dB over a window's predicted frames, at most {PSNR_CAP:g}; mean over windows and samples",
         "ssim": "11x11 Gaussian of sigma 1.5; mean over predicted frames, windows and samples",
+        "st_lpips": f"by stlpips-pytorch's AlexNet; predicted frames {_numbers(seen_frames(predicted))}",
+        "motion": "absolute differences of luma from frame to frame, the last given one the first; amount "
+        f"and jerk over the truth's, distance and overlap by {BLOCK}x{BLOCK} pixels",
+        "mmd": "kernel (a.b / D + 1)^3 over the features of the Frechet distances, unbiased, pairs of "
+        "windows of one video left out",
+        "tuning_share": evaluate.tuning_share,
+        "intervals": f"{CONFIDENCE:.0%}, bootstrap by video, {DRAWS} draws; Frechet distances by {GROUPS} "
+        "groups of videos, each left out in turn",
         "significant_digits": SIGNIFICANT_DIGITS,
+        "spaces": {space.space: space.protocol() for space in spaces},
         "frechet": {
-            **features.protocol(),
+            "metric": spaces[0].frechet,
             "frames": seen[evaluate.frames],
             "covariance": "over N - 1, float64",
             "sizes": f"{sizes[-1]}, the clips' own"
@@ -139,6 +226,10 @@ def protocol(
     }
 
 
+def _numbers(places: list[int]) -> str:
+    return ", ".join(str(place + 1) for place in places)
+
+
 def rounded(value: object) -> object:
     """`value`, a tree of dicts and lists, with its floats to SIGNIFICANT_DIGITS."""
     if isinstance(value, dict):
@@ -146,12 +237,3 @@ def rounded(value: object) -> object:
     if isinstance(value, list):
         return [rounded(item) for item in value]
     return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
-
-
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None
-
-
-def _gaussian(features: ArrayFile, chosen: np.ndarray) -> Gaussian:
-    (gaussian,) = gather(features, np.where(chosen, 0, -1), 1)
-    return gaussian

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vqcast.errors import VqcastError
+from vqcast.measures.arrays import ArrayFile
 from vqcast.media.ffmpeg import Limits, Undecodable, read_frames
-from vqcast.metrics.arrays import ArrayFile
 from vqcast.settings.data import Window
 from vqcast.settings.evaluate import OtherSystem
 from vqcast.work.files import sha256_file

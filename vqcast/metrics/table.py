@@ -16,23 +16,33 @@ SCHEMA = pa.schema(
     [
         ("window", pa.string()),
         ("moving", pa.bool_()),
+        ("tuning", pa.bool_()),  # of the videos on which settings are chosen, that no figure is of
         ("reconstruction_psnr", pa.float32()),
         ("model_psnr", pa.list_(pa.float32())),  # of each sample
         ("repeat_last_frame_psnr", pa.float32()),
+        ("model_st_lpips", pa.list_(pa.float32())),
+        ("repeat_last_frame_st_lpips", pa.float32()),
     ]
 )
 
 
 def write_table(
-    path: str | Path, refs: list[WindowRef], scores: dict[str, Scores], moving: np.ndarray
+    path: str | Path,
+    refs: list[WindowRef],
+    scores: dict[str, Scores],
+    moving: np.ndarray,
+    tuning: np.ndarray,
 ) -> None:
     """Write one row a window, in order."""
     columns = {
         "window": [ref.id for ref in refs],
         "moving": moving,
+        "tuning": tuning,
         "reconstruction_psnr": scores["reconstruction"].psnr[:, 0],
         "model_psnr": list(scores["model"].psnr),
         "repeat_last_frame_psnr": scores["repeat_last_frame"].psnr[:, 0],
+        "model_st_lpips": list(scores["model"].st_lpips.mean(-1)),
+        "repeat_last_frame_st_lpips": scores["repeat_last_frame"].st_lpips[:, 0].mean(-1),
     }
     with appearing(path) as partial:
         pq.write_table(pa.table(columns, schema=SCHEMA), partial)
@@ -45,27 +55,32 @@ POSITIONS = pa.schema(
         ("y", pa.int32()),
         ("x", pa.int32()),
         ("nll_bits", pa.float32()),  # mean over the windows
+        ("rank", pa.float32()),  # likewise, of the true code: the probability of likelier ones
     ]
 )
 
 
-def write_positions(path: str | Path, nll_bits: dict[str, np.ndarray], prefix: dict[str, int]) -> None:
+def write_positions(
+    path: str | Path, nll_bits: dict[str, np.ndarray], rank: dict[str, np.ndarray], prefix: dict[str, int]
+) -> None:
     """Write one row a predicted position, in the order of generation.
 
-    nll_bits: (T, H, W) by level, over the predicted slices. prefix: by level, how many slices precede them.
+    nll_bits, rank: (T, H, W) by level, over the predicted slices. prefix: by level, how many slices precede
+    them.
     """
     tables = []
     for level, bits in nll_bits.items():
         slices, y, x = (axis.ravel() for axis in np.indices(bits.shape))
         # Rounded, for the last bits of a float depend on the number of threads.
-        columns = [[level] * bits.size, slices + prefix[level], y, x, bits.ravel().round(4)]
+        values = (of_level.ravel().round(4) for of_level in (bits, rank[level]))
+        columns = [[level] * bits.size, slices + prefix[level], y, x, *values]
         tables.append(pa.table(dict(zip(POSITIONS.names, columns, strict=True)), schema=POSITIONS))
     with appearing(path) as partial:
         pq.write_table(pa.concat_tables(tables), partial)
 
 
 def read_positions(path: str | Path) -> dict[str, np.ndarray]:
-    """What `write_positions` was given: bits (T, H, W) by level; raises VqcastError."""
+    """The bits (T, H, W) by level that `write_positions` was given; raises VqcastError."""
     rows = _read(path, POSITIONS)
     found = {}
     for level in rows["level"].unique().to_pylist():

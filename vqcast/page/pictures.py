@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqcast.metrics.image import psnr, squared_error
-from vqcast.metrics.scores import ValidationWindows
+from vqcast.measures.image import psnr, squared_error
+from vqcast.metrics.windows import ValidationWindows
 from vqcast.sampling.store import Samples
 from vqcast.sampling.windows import Batch, Sampling, sample_batch
 from vqcast.work.execution import run_units

@@ -7,7 +7,8 @@ import jinja2
 import numpy as np
 
 from vqcast.codes.latents import Latents
-from vqcast.metrics.codes import slice_counts
+from vqcast.measures.codes import slice_counts
+from vqcast.measures.known import MEASURES, Measure
 from vqcast.page.charts import Series, frequency_chart, line_chart
 from vqcast.page.credits import web_address
 from vqcast.page.curves import read_curves
@@ -19,7 +20,11 @@ from vqcast.page.verdict import headline, saving, sentences
 from vqcast.settings.data import Window
 
 NETWORKS = {"vqvae": "VQ-VAE", "top_prior": "Top prior", "bottom_prior": "Bottom prior"}
-METRICS = {"fvd": "FVD"}  # names that stand for a protocol
+METRIC_NAMES = {
+    "fvd": "FVD",
+    "frechet_random_i3d": "Fréchet distance by I3D with random weights",
+    "frechet_transnet": "Fréchet distance by TransNet V2",
+}
 SYSTEMS = {
     "model": "Prediction",
     "reconstruction": "Reconstruction",
@@ -73,13 +78,17 @@ def render_page(templates: str | Path, content: Content) -> str:
     return environment.get_template("index.html.j2").render(
         figures=figures,
         metric=metric,
-        metric_name=METRICS.get(metric, "Fréchet distance"),
+        metric_name=METRIC_NAMES[metric],
+        metric_names=METRIC_NAMES,
         headline=headline(figures),
         sentences=sentences(figures),
         savings={level: saving(prior) for level, prior in figures["priors"].items()},
         systems=_systems(figures),
         names={**SYSTEMS, "true": "Truth"},
         groups=groups,
+        measures=[_measures(group) for _, group in groups],
+        tables=_tables(figures["table_2"]),
+        calibration={level: _rank_chart(level, figures["priors"][level]["ranks"]) for level in levels},
         levels=levels,
         codebook=content.latents.manifest.codes,
         window=window,
@@ -95,6 +104,43 @@ def render_page(templates: str | Path, content: Content) -> str:
         ],
         provenance=content.provenance,
     )
+
+
+def _measures(group: dict) -> list[tuple[Measure, list[str], str]]:
+    """A row a measure: what it is, each system's figure with its interval, and what the model has more than
+    the repeated frame."""
+    rows = []
+    for key, measure in MEASURES.items():
+        if key not in group["model"]:
+            continue
+        cells = [
+            _with_interval(group[system].get(key), group["intervals"][system].get(key), measure.form)
+            for system in _systems(group)
+        ]
+        lead = group["lead"].get(key, {"difference": None, "interval": None})
+        form = f"+{measure.form.removeprefix('#')}" if measure.form[0] == "." else "+#.2g"
+        rows.append((measure, cells, _with_interval(lead["difference"], lead["interval"], form)))
+    return rows
+
+
+def _with_interval(value: float | None, interval: list[float] | None, form: str) -> str:
+    text = _figure(value, form)
+    return f"{text} ({' … '.join(_figure(end, form) for end in interval)})" if interval else text
+
+
+def _tables(rows: list[dict]) -> dict[str, list[dict]]:
+    """The rows of the paper's Table 2, by what the distance is called."""
+    metrics = dict.fromkeys(row["metric"] for row in rows)
+    return {metric: [row for row in rows if row["metric"] == metric] for metric in metrics}
+
+
+def _rank_chart(level: str, shares: list[float]) -> str:
+    middles = [(number + 0.5) / len(shares) for number in range(len(shares))]
+    lines = [
+        Series("True codes", "s-model", middles, shares),
+        Series("Calibrated", "s-repeat_last_frame", [0, 1], [1 / max(len(shares), 1)] * 2),
+    ]
+    return line_chart(lines, f"Rank of the true {level} code", "rank, the likeliest 0", "share")
 
 
 def _systems(figures: dict) -> dict[str, str]:

@@ -1,16 +1,28 @@
 """What the figures say, in plain sentences."""
 
+from vqcast.measures.intervals import LEAST_UNITS
+from vqcast.measures.known import verdict
+
 
 def headline(figures: dict) -> str:
     """Whether predicting beats freezing, the one thing a reader wants to know first."""
-    lead = _lead(figures)
-    if lead > 0:
-        return f"The predictions beat the repeated last frame by {lead:.1f} dB."
-    moving = figures["moving"]
-    if moving["windows"] and _lead(moving) > 0:
-        lead = _lead(moving)
-        return f"Where the picture moves, the predictions beat the repeated last frame by {lead:.1f} dB."
-    return f"The predictions do not beat the repeated last frame: they score {-lead:.1f} dB less."
+    groups = ((figures, "The"), (figures["moving"], "Where the picture moves, the"))
+    found = [(group, start, verdict(group.get("lead", {}))) for group, start in groups if group["windows"]]
+    for group, start, said in found:
+        if said["better"] and not said["worse"]:
+            lead = f" by {_lead(group):.1f} dB" if "PSNR" in said["better"] else ""
+            return f"{start} predictions beat the repeated last frame{lead}."
+    if any(said["better"] for _, _, said in found):
+        return "The measures do not agree whether the predictions beat the repeated last frame."
+    if any(said["worse"] for _, _, said in found):
+        return (
+            f"The predictions do not beat the repeated last frame: they score {-_lead(figures):.1f} dB less."
+        )
+    if figures["videos"] < LEAST_UNITS:
+        return (
+            f"{figures['videos']} videos are too few to tell whether the predictions beat the repeated frame."
+        )
+    return "The predictions cannot be told from the repeated last frame by how good they are."
 
 
 def sentences(figures: dict) -> list[str]:
@@ -57,7 +69,25 @@ def _comparison(figures: dict, metric: str) -> str:
     )
     if model[metric] is not None and frozen[metric]:
         text += f"; their Fréchet distance is {model[metric] / frozen[metric]:.2f} of the repeated frame's"
-    return text
+    return text + _agreement(verdict(figures.get("lead", {})))
+
+
+def _agreement(said: dict[str, list[str]]) -> str:
+    """Which of the trusted measures say that the predictions are better, and which do not."""
+    parts = [
+        f"{_listed(names)} {verb if len(names) > 1 else verb_of_one} {what}"
+        for names, verb_of_one, verb, what in (
+            (said["better"], "says", "say", "that the predictions are better"),
+            (said["worse"], "says", "say", "that they are worse"),
+            (said["undecided"], "does", "do", "not tell them apart"),
+        )
+        if names
+    ]
+    return f". {'; '.join(parts)}" if parts else ""
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _beside_expectation(figures: dict, metric: str) -> str:

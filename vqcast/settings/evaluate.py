@@ -39,6 +39,7 @@ class Evaluate:
     resolution: int  # pixels at which I3D sees the videos; FVD's own is 224
     sizes: tuple[int, ...]  # pixels; larger videos are judged as they are, and shrunk to each of these too
     frames: str  # which frames I3D sees
+    tuning_share: float  # of the validation videos, on which settings are chosen; figures are of the others
     folds: int  # the windows are judged in so many parts, for mean and spread
     precision: str  # of I3D's convolutions
     moving_below_psnr: float  # dB; a window moves when its repeated last frame scores less
@@ -46,6 +47,8 @@ class Evaluate:
 
     def __post_init__(self):
         positive(self, "batch_size", "resolution", "folds", "moving_below_psnr")
+        if not 0 <= self.tuning_share < 1:
+            raise SettingsError(f"tuning_share must lie in 0..1, below 1, not {self.tuning_share}")
         one_of(self, "frames", ("predicted", "all"))
         one_of(self, "precision", ("bfloat16", "float32"))
         if any(size < 1 for size in self.sizes):

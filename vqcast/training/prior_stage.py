@@ -3,6 +3,10 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
+from torch.utils.data import Subset
+
+from vqcast.clips.tuning import chosen_on
 from vqcast.codes.latents import Latents
 from vqcast.codes.models import save_prior
 from vqcast.settings.networks import Prior
@@ -31,14 +35,21 @@ def train_prior(
     task_of: type[PriorTask],
     settings: Prior,
     training: PriorTraining,
+    tuning_share: float,
 ) -> None:
-    """Train the prior `kind` as `task_of` says, on every rank; resumable. What validated best is kept."""
+    """Train the prior `kind` as `task_of` says, on every rank; resumable.
+
+    What is best on the `tuning_share` of the validation videos is kept.
+    """
     stage = f"train_{kind}"
-    scratch = open_scratch(stage, [settings, training], [f"{arguments.latents}/manifest.json"])
+    inputs = [f"{arguments.latents}/manifest.json"]
+    scratch = open_scratch(stage, [settings, training, tuning_share], inputs)
 
     def train() -> None:
         latents, validation = (Latents(arguments.latents, split) for split in ("train", "val"))
-        task = task_of(settings, training, latents, validation)
+        tuning = np.flatnonzero(chosen_on(validation.window_ids(), tuning_share))
+        some = Subset(validation, tuning.tolist()) if len(tuning) else validation
+        task = task_of(settings, training, latents, some)
 
         def save(model: Path) -> None:
             save_prior(model, task.trained, kind, settings, latents.manifest)

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from vqcast.codes.latents import Latents
 from vqcast.codes.likelihood import (
@@ -51,7 +51,7 @@ class PriorTask(Task):
     the best ones.
     """
 
-    def __init__(self, network: nn.Module, training: PriorTraining, latents: Latents, validation: Latents):
+    def __init__(self, network: nn.Module, training: PriorTraining, latents: Latents, validation: Dataset):
         super().__init__()
         start_from_codebooks(network, latents.codebooks)
         self.network = network
@@ -90,7 +90,7 @@ class TopPriorTask(PriorTask):
 
     uniforms = 0
 
-    def __init__(self, settings: TopPrior, training: PriorTraining, latents: Latents, validation: Latents):
+    def __init__(self, settings: TopPrior, training: PriorTraining, latents: Latents, validation: Dataset):
         torch.manual_seed(training.seed)
         network = TopPriorNetwork(settings, latents.manifest.codes, latents.manifest.grids)
         super().__init__(network, training, latents, validation)
@@ -104,7 +104,7 @@ class BottomPriorTask(PriorTask):
     """Bits a bottom code of `slices_per_window` predicted slices of each window, drawn at random."""
 
     def __init__(
-        self, settings: BottomPrior, training: BottomTraining, latents: Latents, validation: Latents
+        self, settings: BottomPrior, training: BottomTraining, latents: Latents, validation: Dataset
     ):
         torch.manual_seed(training.seed)
         network = BottomPriorNetwork(settings, latents.manifest.codes, latents.manifest.grids)

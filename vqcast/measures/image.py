@@ -23,11 +23,11 @@ def psnr(mean_squared_error: np.ndarray) -> np.ndarray:
 
 
 def ssim(videos: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Structural similarity (B,) of videos (B, T, H, W, 3): mean over frames, 11x11 Gaussian of sigma 1.5."""
+    """Structural similarity (B, T) of each frame of videos (B, T, H, W, 3): 11x11 Gaussian of sigma 1.5."""
     scores = structural_similarity_index_measure(
         _images(videos), _images(truth), sigma=1.5, kernel_size=11, data_range=1.0, reduction="none"
     )
-    return scores.double().numpy().reshape(videos.shape[:2]).mean(axis=1)
+    return scores.double().numpy().reshape(videos.shape[:2])
 
 
 def _images(videos: np.ndarray) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""What videos, features and codes are measured by, each on its own."""
