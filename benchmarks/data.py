@@ -41,7 +41,7 @@ from vqcast.clips.windows import Clips
 from vqcast.codes.encoding import Encoder, decoding_ahead, shards_to_encode
 from vqcast.codes.latents import LEVELS, LatentManifest, footer_sha256, write_codebooks, write_shard
 from vqcast.codes.models import load_vqvae, read_config, save_vqvae
-from vqcast.media import ffmpeg
+from vqcast.media.encoding import encode_mp4
 from vqcast.networks.grids import Grids
 from vqcast.networks.vqvae import VQVAE
 from vqcast.settings.params import Settings, load_settings
@@ -141,7 +141,7 @@ def memory(folder: Path) -> dict[str, object]:
     settings = load_settings(folder / "params.yaml")
     save_random_vqvae(folder / "vqvae", settings)
     frames = np.random.default_rng(0).integers(0, 255, (16, 32, 32, 3), np.uint8)
-    ffmpeg.encode(frames, 25, folder / "clip.mp4", 30)
+    encode_mp4(frames, 25, folder / "clip.mp4", 30)
     mp4 = (folder / "clip.mp4").read_bytes()
     peaks = []
     for count in (FEW, MANY):

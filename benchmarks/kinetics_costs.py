@@ -40,7 +40,7 @@ from vqcast.codes.latents import LEVELS, LatentManifest, Latents, footer_sha256,
 from vqcast.codes.models import load_vqvae, read_config
 from vqcast.embedded.motions import MOTIONS, Lot
 from vqcast.embedded.synthesis import render
-from vqcast.media import ffmpeg
+from vqcast.media.encoding import encode_mp4
 from vqcast.networks.grids import Grids
 from vqcast.settings.params import Settings, load_settings
 from vqcast.sources.archives import KineticsArchives
@@ -154,7 +154,7 @@ def cutting(folder: Path, settings: Settings) -> tuple[float, float]:
         path = store / f"{number}.mp4"
         there = render(motion(Lot(np.random.default_rng(number), FRAMES // 4)), 640, 360)
         forth_and_back = np.concatenate([there, there[::-1]] * 2)
-        ffmpeg.encode(forth_and_back, 25, path, 18)
+        encode_mp4(forth_and_back, 25, path, 18)
         video = {"video": path.name, "file": path.name, "sha256": sha256_file(path)}
         video |= {"start": None, "end": None}
         began = cpu_seconds()

@@ -24,7 +24,7 @@ from vqcast.codes.encoding import Encoder, ShardToEncode, shards_to_encode
 from vqcast.codes.latents import LEVELS, Latents, footer_sha256
 from vqcast.codes.models import read_config
 from vqcast.features.features import open_features
-from vqcast.media import ffmpeg
+from vqcast.media.encoding import encode_mp4
 from vqcast.metrics.scores import Scoring, batches_of, score_windows
 from vqcast.networks.grids import Grids
 from vqcast.sampling.store import write_samples
@@ -103,7 +103,7 @@ def clip() -> None:
     settings = load_settings()
     frames = settings.window.frames + (WINDOWS_A_CLIP - 1) * settings.window.stride
     pixels = np.random.default_rng(0).integers(0, 255, (frames, SIZE, SIZE, 3), np.uint8)
-    ffmpeg.encode(pixels, 25, Path("clip.mp4"), 40)
+    encode_mp4(pixels, 25, Path("clip.mp4"), 40)
     mp4 = Path("clip.mp4").read_bytes()
     sha256 = hashlib.sha256(mp4).hexdigest()
     scratch = open_scratch("clip", [shaping_clips(settings.clip), settings.window.frames], [])

@@ -11,7 +11,7 @@ from tests.studies import HOSTILE, frames, save_predictions, windows
 from tests.videos import Workspace, from_folder, make_brightening_video, make_video
 from vqcast.clips.windows import Clips
 from vqcast.errors import VqcastError
-from vqcast.media import ffmpeg
+from vqcast.media.encoding import encode_mp4
 from vqcast.rating.pairs import Comparison
 from vqcast.rating.systems import System
 from vqcast.sampling.store import write_samples
@@ -71,7 +71,7 @@ def test_video_files_come_back_as_the_frames_they_were_made_of(tmp_path, suffix)
     path = tmp_path / "theirs" / f"-x#000@00000{suffix}"
     path.parent.mkdir()
     if suffix == ".mp4":
-        ffmpeg.encode(video, 8, path, crf=1)
+        encode_mp4(video, 8, path, crf=1)
     else:
         first, *others = map(Image.fromarray, video)
         first.save(path, save_all=True, append_images=others, duration=100)

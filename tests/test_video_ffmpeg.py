@@ -271,18 +271,6 @@ def test_same_video_gives_the_same_bytes(tmp_path):
     assert contents[0] == contents[1]
 
 
-def test_encoded_frames_come_back(tmp_path):
-    ramp = np.linspace(40, 200, 64, dtype=np.uint8)
-    frames = (
-        np.broadcast_to(ramp[None, None, :, None], (6, 48, 64, 3))
-        + np.arange(6, dtype=np.uint8)[:, None, None, None]
-    )
-    ffmpeg.encode(frames, 25, tmp_path / "a.mp4", crf=4)
-    assert rate_and_size(tmp_path / "a.mp4") == (25, 64, 48)
-    decoded = decode((tmp_path / "a.mp4").read_bytes(), range(6))
-    assert np.abs(decoded.astype(int) - frames).mean() < 2
-
-
 @pytest.fixture
 def variable(tmp_path):
     """20 frames at 10 frames/s, then 60 at 30 frames/s, each lighter than the one before: 4 s."""

@@ -1,4 +1,4 @@
-"""What this project asks of ffmpeg: what a file holds, clips cut from it, its frames, frames encoded.
+"""What this project asks of ffmpeg about a file: what it holds, clips cut from it, its frames.
 
 A downloaded "video" may be anything. ffmpeg therefore never sees its name: the file is its standard
 input, which it may seek in, no protocol but `fd` is open to it, and no format that names other files, so
@@ -87,7 +87,7 @@ def probe(path: str | Path, limits: Limits) -> Stream:
     result = _run(arguments, path, limits)
     header = dict(re.findall(r"^#(tb|dimensions) 0: (\S+)$", result.stdout.decode(), re.MULTILINE))
     if "dimensions" not in header:
-        raise Undecodable(_last_error(result) or "no frame can be decoded")
+        raise Undecodable(last_error(result) or "no frame can be decoded")
     rate = 1 / Fraction(header["tb"])
     width, height = map(int, header["dimensions"].split("x"))
     log = result.stderr.decode(errors="replace")
@@ -155,7 +155,7 @@ def cut(path: str | Path, stream: Stream, how: Cut, folder: Path, limits: Limits
         *("-segment_time", f"{seconds:.9f}", "-segment_time_delta", f"{float(1 / how.rate) / 2:.9f}"),
         str(folder / "%05d.mp4"),
     ]
-    return _last_error(_run(arguments, path, limits))
+    return last_error(_run(arguments, path, limits))
 
 
 def read_frames(path: str | Path, most: int, limits: Limits) -> np.ndarray:
@@ -170,29 +170,11 @@ def read_frames(path: str | Path, most: int, limits: Limits) -> np.ndarray:
     ]
     result = _run(arguments, path, limits)
     if result.returncode or not result.stdout:
-        raise Undecodable(_last_error(result) or "no frame can be decoded")
+        raise Undecodable(last_error(result) or "no frame can be decoded")
     head = re.match(rb"P6\n(\d+) (\d+)\n255\n", result.stdout)
     width, height = int(head[1]), int(head[2])
     frames = np.frombuffer(result.stdout, np.uint8).reshape(-1, head.end() + 3 * width * height)
     return frames[:, head.end() :].reshape(-1, height, width, 3)
-
-
-def encode(frames: np.ndarray, rate: int, path: Path, crf: int) -> None:
-    """Write uint8 `frames` (T, H, W, 3) as an H.264 mp4."""
-    _, height, width, _ = frames.shape
-    arguments = [
-        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}", "-framerate", str(rate)),
-        *("-i", "pipe:"),
-        *("-vf", f"scale=flags={SCALER}:{TO_YUV},format=yuv420p"),
-        *X264,
-        *("-preset", "ultrafast", "-crf", str(crf)),  # what it spends in bytes, it saves in time
-        *REPRODUCIBLE,
-        *("-f", "mp4", "-y", str(path)),
-    ]
-    result = subprocess.run([executable(), *QUIET, *arguments], input=frames.tobytes(), capture_output=True)
-    _raise_for_faults(result)
-    if result.returncode:
-        raise VqcastError(f"ffmpeg cannot encode {path}: {_last_error(result)}")
 
 
 def copy_section(url: str, path: Path, start: float, seconds: float, limits: Limits) -> str:
@@ -210,7 +192,7 @@ def copy_section(url: str, path: Path, start: float, seconds: float, limits: Lim
     ]
     result = _run(arguments, os.devnull, limits)
     if result.returncode:
-        raise Undecodable(_last_error(result).replace(url, "the file"))  # another URL in every run
+        raise Undecodable(last_error(result).replace(url, "the file"))  # another URL in every run
     return _first_line(result).replace(url, "the file")
 
 
@@ -219,7 +201,7 @@ def decodable_seconds(path: str | Path, limits: Limits) -> float:
     arguments = [*_reading(limits), *_first_video_stream(), "-fps_mode", "passthrough", "-f", "framecrc", "-"]
     result = _run(["-xerror", *arguments], path, limits)
     if result.returncode:
-        raise Undecodable(_last_error(result))
+        raise Undecodable(last_error(result))
     text = result.stdout.decode()
     unit = re.search(r"^#tb 0: (\S+)$", text, re.MULTILINE)
     frames = re.findall(r"^0, +-?\d+, +(-?\d+), +(\d+),", text, re.MULTILINE)
@@ -297,7 +279,7 @@ def _run(arguments: list[str], path: str | Path, limits: Limits) -> subprocess.C
         finally:
             process.kill()  # nothing, if it has ended
     result = subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
-    _raise_for_faults(result)
+    raise_for_faults(result)
     return result
 
 
@@ -308,7 +290,7 @@ def _limit_memory(pid: int, size: int) -> None:
             resource.prlimit(pid, resource.RLIMIT_AS, (size, size))
 
 
-def _raise_for_faults(result: subprocess.CompletedProcess) -> None:
+def raise_for_faults(result: subprocess.CompletedProcess) -> None:
     """Raise for what is no property of the video: it must not be written down as one."""
     if b"No space left on device" in result.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -316,7 +298,7 @@ def _raise_for_faults(result: subprocess.CompletedProcess) -> None:
         raise VqcastError(f"ffmpeg was ended by {signal.Signals(-result.returncode).name}; run it again")
 
 
-def _last_error(result: subprocess.CompletedProcess) -> str:
+def last_error(result: subprocess.CompletedProcess) -> str:
     """The most telling line of a failed run without addresses, which differ from run to run; else ""."""
     if result.returncode == 0:
         return ""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vqcast.errors import VqcastError
-from vqcast.media import ffmpeg
+from vqcast.media.encoding import encode_gif, encode_mp4
 from vqcast.work.files import appearing, publish_directory
 
 TILE = 192  # pixels: smaller frames are enlarged to this at least
@@ -79,11 +79,10 @@ def save(picture: np.ndarray, fps: int, out: Path) -> None:
         return
     with appearing(out) as partial:
         if kind == ".mp4":
-            ffmpeg.encode(picture, fps, partial, CRF)
+            encode_mp4(picture, fps, partial, CRF)
         else:
-            first, *others = [Image.fromarray(frame) for frame in picture]
-            duration = round(Fraction(100, fps)) * 10  # milliseconds, of which a GIF counts tens
-            first.save(partial, "GIF", save_all=True, append_images=others, duration=duration, loop=0)
+            duration = round(Fraction(100, fps))  # of a frame; a GIF counts hundredths of a second
+            encode_gif(picture, Fraction(100, duration), partial)
 
 
 def _only_frames(folder: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vqcast.embedded.motions import MOTIONS, Lot
 from vqcast.embedded.synthesis import render
-from vqcast.media import ffmpeg
+from vqcast.media.encoding import encode_mp4
 from vqcast.settings.data import SampleSource
 from vqcast.sources.manifest import SPLITS
 from vqcast.sources.sources import Fetched, Video
@@ -75,7 +75,7 @@ class Sample:
             if stored is None:
                 with store.workplace() as folder:
                     path = folder / "video.mp4"
-                    ffmpeg.encode(draw(drawing), RATE, path, CRF)
+                    encode_mp4(draw(drawing), RATE, path, CRF)
                     stored = store.move_in(path, ".mp4", drawing.key)
             fetched.append(Fetched(drawing.video, stored))
         return fetched
@@ -95,7 +95,7 @@ def _code() -> str:
     """Hash of the code that draws and encodes: other code may give other videos."""
     root = Path(__file__).resolve().parents[2]
     modules = {Path(__file__).resolve().relative_to(root)}
-    for module in ("embedded/motions.py", "media/ffmpeg.py"):
+    for module in ("embedded/motions.py", "media/encoding.py"):
         modules.update(import_closure(root / "vqcast" / module, root))
     return hashlib.sha256(
         "".join(sha256_file(root / module) for module in sorted(modules)).encode()
