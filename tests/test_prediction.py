@@ -5,6 +5,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,10 @@ from vqcast.networks.bottom_prior import BottomPriorNetwork
 from vqcast.networks.grids import Grids
 from vqcast.networks.sighted import vqvae_of
 from vqcast.networks.top_prior import TopPriorNetwork
-from vqcast.prediction.continuation import continue_frames, read_beginning
-from vqcast.prediction.picture import BORDER, GAP, GIVEN, PREDICTED, side_by_side
+from vqcast.prediction.continuation import codes_to_draw, continue_frames, read_beginning, roll_on
+from vqcast.prediction.picture import BORDER, GAP, GIVEN, PAPER, PREDICTED, save, side_by_side
 from vqcast.prediction.predict import Prediction, predict
-from vqcast.prediction.trained import load_trained
+from vqcast.prediction.trained import Trained, load_trained
 from vqcast.settings.params import load_settings
 
 LIMITS = ffmpeg.Limits(seconds=60, pixels=2**24)
@@ -42,12 +43,12 @@ class LatentsLike:
     vqvae: str
 
 
-def save_untrained_models(folder: Path, seed: int = 0) -> None:
+def save_untrained_models(folder: Path, seed: int = 0, **more: dict) -> None:
     """params.yaml, and small networks of random weights, as the training stages save them."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for section, changes in SMALL.items():
-        params[section].update(changes)
-    params["clip"]["size"] = 16
+    for changed in (SMALL, {"clip": {"size": 16}}, more):
+        for section, changes in changed.items():
+            params[section].update(changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     settings = load_settings(folder / "params.yaml")
     torch.manual_seed(seed)
@@ -84,12 +85,22 @@ def here(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(video, **options) -> Path:
-        defaults = dict(start=0.0, samples=2, out=None, rev=None, seed=None, fps=8)
+        defaults = dict(start=0.0, samples=2, frames=None, out=None, rev=None, seed=None, fps=8)
         prediction = Prediction(str(video), **{**defaults, **options})
         predict(prediction)
         return prediction.path
 
     return call
+
+
+def given_of(video: Path, trained: Trained, start: float = 0.0) -> np.ndarray:
+    with read_beginning(video, start, trained) as beginning:
+        return beginning.given
+
+
+def frames_in(folder: Path) -> list[np.ndarray]:
+    """The frames of a picture that is a folder."""
+    return [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]
 
 
 def run(folder: Path, *arguments: str, environment: dict | None = None) -> subprocess.CompletedProcess:
@@ -129,7 +140,7 @@ def test_picture_is_an_mp4_a_gif_or_a_folder_as_its_name_says(here, project):
 def test_given_frames_stand_in_grey_and_predicted_ones_in_orange_and_the_truth_is_beside_them():
     given, true = np.full((4, 64, 64, 3), 10, np.uint8), np.full((12, 64, 64, 3), 20, np.uint8)
     predicted = np.stack([np.full((12, 64, 64, 3), level, np.uint8) for level in (30, 40)])
-    picture = side_by_side(given, predicted, true)
+    picture = np.stack(list(side_by_side(given, [predicted], true)))
     tiles = [GAP + number * (picture.shape[2] - GAP) // 3 for number in range(3)]
     borders = [[tuple(frame[GAP, x]) for frame in picture] for x in tiles]
     assert borders[0] == [GIVEN] * 16
@@ -141,22 +152,40 @@ def test_given_frames_stand_in_grey_and_predicted_ones_in_orange_and_the_truth_i
 
 def test_many_continuations_go_on_in_a_second_row():
     given = np.zeros((4, 64, 64, 3), np.uint8)
-    one, seven = (side_by_side(given, np.zeros((n, 12, 64, 64, 3), np.uint8), None) for n in (1, 7))
-    assert seven.shape[1] > 1.9 * one.shape[1]
-    assert seven.shape[2] < 5.1 * one.shape[2]
+    one, seven = (
+        next(side_by_side(given, [np.zeros((n, 12, 64, 64, 3), np.uint8)], None)).shape for n in (1, 7)
+    )
+    assert seven[0] > 1.9 * one[0]
+    assert seven[1] < 5.1 * one[1]
 
 
-def test_truth_is_left_out_where_the_video_ends_before_the_window_does(here, project, capsys):
-    here(project / "short.mp4")
-    said = capsys.readouterr().out
-    assert "2 continuations of 4 frames (0.16 s from 0 s on), the video ends before they do" in said
+def test_truth_is_shown_as_far_as_the_video_goes(here, project, capsys):
+    short, whole = (frames_in(here(project / f"{name}.mp4", out=name)) for name in ("short", "long"))
+    assert len(short) == len(whole) == 16
+    assert [np.array_equal(one, other) for one, other in zip(short, whole, strict=True)] == [True] * 9 + [
+        False
+    ] * 7
+    assert {tuple(frame[GAP, GAP]) for frame in short[9:]} == {PAPER}
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == (
+        "short: 2 continuations of 4 frames (0.16 s from 0 s on), "
+        "the video ends before they do, 5 frames of what really followed beside them"
+    )
+    assert said[1].endswith("(0.16 s from 0 s on), what really followed beside them")
+
+
+def test_truth_is_left_out_where_the_video_ends_with_the_given_frames(here, project, capsys):
+    (frame, *_) = frames_in(here(project / "long.mp4", start=1.44, samples=1, out="ends"))
+    assert "(0.16 s from 1.44 s on), the video ends before they do\n" in capsys.readouterr().out
+    (beside, *_) = frames_in(here(project / "long.mp4", start=1.4, samples=1, out="goes on"))
+    assert frame.shape[1] < 0.6 * beside.shape[1]
 
 
 def test_given_frames_are_those_after_the_start(project, tmp_path):
     """Each frame is 8 levels of luma lighter than the one before, at 25 a second."""
     video = make_brightening_video(tmp_path / "x.mp4")
     trained = load_trained(project, None)
-    levels = [read_beginning(video, start, trained).given.mean(axis=(1, 2, 3)) for start in (0.0, 0.2, 0.39)]
+    levels = [given_of(video, trained, start).mean(axis=(1, 2, 3)) for start in (0.0, 0.2, 0.39)]
     step = np.diff(levels[0]).mean()
     assert step == pytest.approx(8 * 255 / 219, abs=1)
     assert [round((level[0] - levels[0][0]) / step) for level in levels] == [0, 5, 10]
@@ -174,7 +203,7 @@ def test_start_far_into_a_video_is_sought_and_exact(tmp_path):
 
 def test_continuations_follow_from_frames_models_and_seed_and_differ_among_themselves(project):
     trained = load_trained(project, None)
-    given = read_beginning(project / "long.mp4", 0, trained).given
+    given = given_of(project / "long.mp4", trained)
     drawn = []
     two, three, other = (
         continue_frames(trained, given, samples, seed, drawn.append)
@@ -189,10 +218,115 @@ def test_continuations_follow_from_frames_models_and_seed_and_differ_among_thems
 
 def test_prediction_sees_nothing_of_what_follows_the_given_frames(project):
     trained = load_trained(project, None)
-    beginnings = [read_beginning(project / name, 0, trained) for name in ("long.mp4", "short.mp4")]
-    assert np.array_equal(beginnings[0].given, beginnings[1].given)
-    one, other = (continue_frames(trained, b.given, 1, 0, lambda codes: None) for b in beginnings)
+    before = [given_of(project / name, trained) for name in ("long.mp4", "short.mp4")]
+    assert np.array_equal(*before)
+    one, other = (continue_frames(trained, given, 1, 0, lambda codes: None) for given in before)
     assert np.array_equal(one, other)
+
+
+def rolled(trained: Trained, given: np.ndarray, samples: int, frames: int, seed: int = 0) -> np.ndarray:
+    """All that `roll_on` gives: (samples, frames, H, W, 3)."""
+    windows = list(roll_on(trained, given, samples, frames, seed, lambda codes: None))
+    assert {len(window) for window in windows} == {samples}
+    return np.concatenate(windows, 1)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"vqvae": {**SMALL["vqvae"], "sees_given": True}}], ids=["as in the paper", "sees given"]
+)
+def test_rolling_on_is_windows_chained_by_hand(project, tmp_path, more):
+    """Each call is given the last predicted frames of the one before, and the next seed."""
+    save_untrained_models(tmp_path, **more)
+    trained = load_trained(tmp_path, None)
+    given = given_of(project / "long.mp4", trained)
+    together = rolled(trained, given, 2, 30, seed=5)
+    for sample in range(2):
+        latest, chained = given, []
+        for seed in (5, 6, 7):
+            chained.extend(continue_frames(trained, latest, sample + 1, seed, lambda codes: None)[sample])
+            latest = np.stack(chained[-4:])
+        assert np.array_equal(together[sample], chained[:30])
+        assert not np.array_equal(chained[:12], chained[12:24])
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_a_rolled_on_continuation_depends_neither_on_the_others_nor_on_how_far_it_goes(project):
+    trained = load_trained(project, None)
+    given = given_of(project / "long.mp4", trained)
+    whole = rolled(trained, given, 3, 30)
+    assert np.array_equal(rolled(trained, given, 1, 30)[0], whole[0])
+    for frames in (1, 12, 13, 24):
+        assert np.array_equal(rolled(trained, given, 3, frames), whole[:, :frames])
+    assert np.array_equal(continue_frames(trained, given, 3, 0, lambda codes: None), whole[:, :12])
+
+
+def test_given_frames_reach_over_windows_where_more_are_given_than_predicted(project, tmp_path):
+    save_untrained_models(tmp_path, window={"given": 12}, train_bottom_prior={"slices_per_window": 2})
+    trained = load_trained(tmp_path, None)
+    given = given_of(project / "long.mp4", trained)
+    assert (len(given), trained.predicted) == (12, 4)
+    chained = list(given)
+    for seed in range(3):
+        chained.extend(continue_frames(trained, np.stack(chained[-12:]), 1, seed, lambda codes: None)[0])
+    assert np.array_equal(rolled(trained, given, 1, 11)[0], chained[12:23])
+
+
+def test_progress_counts_every_window(project):
+    trained = load_trained(project, None)
+    drawn = []
+    for _ in roll_on(trained, given_of(project / "long.mp4", trained), 2, 30, 0, drawn.append):
+        pass
+    assert sum(drawn) == codes_to_draw(trained, 30) == 3 * codes_to_draw(trained, 12)
+
+
+def test_a_long_prediction_begins_as_a_short_one_and_plays_as_long_as_it_should(here, project, capsys):
+    window, long, cut = (
+        frames_in(here(project / "long.mp4", frames=frames, out=f"{frames}")) for frames in (None, 30, 5)
+    )
+    assert (len(window), len(long), len(cut)) == (16, 34, 9)
+    assert np.array_equal(long[:16], window) and np.array_equal(long[:9], cut)
+    said = capsys.readouterr().out.splitlines()[1]
+    assert said == (
+        "30: 2 continuations of 4 frames (0.16 s from 0 s on) by 30 frames, what really followed beside them"
+    )
+    mp4 = here(project / "long.mp4", frames=30, out="x.mp4")
+    assert ffmpeg.decodable_seconds(mp4, LIMITS) == pytest.approx(34 / 8)
+    with Image.open(here(project / "long.mp4", frames=30, out="x.gif")) as gif:
+        assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(gif)) == 34 * 120
+
+
+@pytest.mark.parametrize("out", ["x.mp4", "x.gif", "x"])
+def test_memory_does_not_grow_with_what_is_predicted(here, project, out):
+    peaks = []
+    for frames in (24, 72):
+        tracemalloc.start()
+        try:
+            here(project / "long.mp4", samples=1, frames=frames, out=out)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    a_frame = 232 * 440 * 3  # of the picture
+    assert peaks[1] - peaks[0] < 5 * a_frame
+
+
+def test_frames_of_a_folder_are_in_order_by_their_names_however_many(tmp_path):
+    save((np.full((2, 2, 3), number % 256, np.uint8) for number in range(1002)), 1002, 8, tmp_path / "x")
+    assert [int(frame[0, 0, 0]) for frame in frames_in(tmp_path / "x")] == [n % 256 for n in range(1002)]
+
+
+def test_truth_of_a_video_that_takes_too_long_to_decode_is_what_there_was_time_for(project, monkeypatch):
+    """The file that was being written is no part of it."""
+    real = ffmpeg.cut
+
+    def slow(*arguments) -> str:
+        real(*arguments)
+        raise ffmpeg.Undecodable("decoding takes longer than 60 s")
+
+    monkeypatch.setattr(ffmpeg, "cut", slow)
+    with read_beginning(project / "long.mp4", 0, load_trained(project, None), 30) as beginning:
+        assert (len(beginning.given), beginning.follow) == (4, 28)
+        assert len(list(beginning.true)) == 28
+        assert beginning.complaint == "decoding takes longer than 60 s"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +338,10 @@ def test_prediction_sees_nothing_of_what_follows_the_given_frames(project):
         (["long.mp4", "--start", "1.52"], "long.mp4 has 2 frames after 1.52 s, and 4 must be given"),
         (["long.mp4", "--start", "-1"], "--start must not be negative"),
         (["long.mp4", "--start", "nan"], "--start must not be negative, and nan is no time in a video"),
+        (["long.mp4", "--start", "1.56"], "long.mp4 has 1 frames after 1.56 s, and 4 must be given"),
         (["long.mp4", "--samples", "0"], "--samples must lie in 1..100, not 0"),
+        (["long.mp4", "--frames", "0"], "--frames must lie in 1..1000000, not 0"),
+        (["long.mp4", "--frames", "-12"], "--frames must lie in 1..1000000, not -12"),
         (["long.mp4", "--out", "x.avi"], "x.avi must end with .mp4 or .gif"),
         (["long.mp4", "--out", "models"], "models is there already, and is no folder of frames"),
     ],

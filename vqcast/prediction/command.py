@@ -7,8 +7,11 @@ from vqcast.work.command import add_command, options_of
 PREDICT_HELP = """\
 Continue a video: the frames from --start on are given to the trained models, which predict the next ones,
 several times. What comes out is one picture of all continuations side by side: around given frames the border
-is grey, around predicted ones orange. Where the video goes on long enough, what really followed is beside
-them.
+is grey, around predicted ones orange. As far as the video goes, what really followed is beside them.
+
+--frames N rolls on for as long as you like, window after window: the last predicted frames become the given
+ones, pixel for pixel. A window costs what the first did, and memory does not grow. The first is drawn with
+--seed, the next with --seed + 1, and so on.
 
 Any size, rate, rotation and codec that ffmpeg reads will do; the centre square is taken, as in training. The
 same video, models and seed give the same picture on the same machine.
@@ -28,6 +31,7 @@ exit codes:
 examples:
   python pipeline.py predict holiday.mov --start 12.5
   python pipeline.py predict holiday.mov --samples 8 --out holiday.gif
+  python pipeline.py predict holiday.mov --frames 60
   python pipeline.py predict holiday.mov --rev v1.0 --out frames     with the models of tag v1.0, as a folder
 """
 
@@ -39,6 +43,12 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("--start", type=float, default=0.0, metavar="S", help="seconds; default: %(default)g")
     add("--samples", type=int, default=4, metavar="N", help="continuations; default: %(default)s")
+    add(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="how far, in predicted frames; default: as far as one window goes (12 of 16 frames, as a rule)",
+    )
     add(
         "--out",
         metavar="FILE",

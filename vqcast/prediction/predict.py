@@ -6,12 +6,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vqcast.errors import VqcastError
-from vqcast.prediction.continuation import codes_to_draw, continue_frames, read_beginning
+from vqcast.prediction.continuation import Beginning, codes_to_draw, read_beginning, roll_on
 from vqcast.prediction.picture import check_out, save, side_by_side
 from vqcast.prediction.trained import load_trained
 from vqcast.work.environment import prepare_networks
 
-MOST_SAMPLES = 100
+MOST_SAMPLES, MOST_FRAMES = 100, 10**6
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Prediction:
     video: str
     start: float  # seconds
     samples: int
+    frames: int | None  # predicted ones; None: those of a window
     out: str | None
     rev: str | None
     seed: int | None
@@ -31,6 +32,8 @@ class Prediction:
             raise VqcastError(f"--start must not be negative, and {self.start:g} is no time in a video")
         if not 1 <= self.samples <= MOST_SAMPLES:
             raise VqcastError(f"--samples must lie in 1..{MOST_SAMPLES}, not {self.samples}")
+        if self.frames is not None and not 1 <= self.frames <= MOST_FRAMES:
+            raise VqcastError(f"--frames must lie in 1..{MOST_FRAMES}, not {self.frames}")
         if not 1 <= self.fps <= 100:
             raise VqcastError(f"--fps must lie in 1..100, not {self.fps}")
 
@@ -47,18 +50,32 @@ def predict(prediction: Prediction) -> None:
         raise VqcastError(f"{prediction.video} is no file")
     prepare_networks()
     trained = load_trained(Path.cwd(), prediction.rev)
-    beginning = read_beginning(prediction.video, prediction.start, trained)
     seed = trained.sample.seed if prediction.seed is None else prediction.seed
-    with tqdm(total=codes_to_draw(trained), desc="predict", unit="code", dynamic_ncols=True) as progress:
-        predicted = continue_frames(
-            trained, beginning.given, prediction.samples, seed, lambda codes: progress.update(codes)
-        )
-    save(side_by_side(beginning.given, predicted, beginning.true), prediction.fps, prediction.path)
-    truth = "the video ends before they do" if beginning.true is None else "what really followed beside them"
-    models = "" if prediction.rev is None else f", by the models of {prediction.rev}"
-    seconds = len(beginning.given) / beginning.rate
+    frames = trained.predicted if prediction.frames is None else prediction.frames
+    with (
+        read_beginning(prediction.video, prediction.start, trained, frames) as beginning,
+        tqdm(
+            total=codes_to_draw(trained, frames), desc="predict", unit="code", dynamic_ncols=True
+        ) as progress,
+    ):
+        predicted = roll_on(trained, beginning.given, prediction.samples, frames, seed, progress.update)
+        picture = side_by_side(beginning.given, predicted, beginning.true if beginning.follow else None)
+        save(picture, trained.given + frames, prediction.fps, prediction.path)
+    print(_said(prediction, beginning, frames))
+
+
+def _said(prediction: Prediction, beginning: Beginning, frames: int) -> str:
+    """What was done, in a line."""
     several = "continuations" if prediction.samples > 1 else "continuation"
-    print(
+    seconds = len(beginning.given) / beginning.rate
+    length = "" if prediction.frames is None else f" by {frames} frames"
+    models = "" if prediction.rev is None else f", by the models of {prediction.rev}"
+    truth = "what really followed beside them"
+    if beginning.follow < frames:
+        why = f" ({beginning.complaint})" if beginning.complaint else ""
+        some = f", {beginning.follow} frames of {truth}" if beginning.follow else ""
+        truth = f"the video ends before they do{why}{some}"
+    return (
         f"{prediction.path}: {prediction.samples} {several} of {len(beginning.given)} frames "
-        f"({seconds:.2f} s from {prediction.start:g} s on){models}, {truth}"
+        f"({seconds:.2f} s from {prediction.start:g} s on){length}{models}, {truth}"
     )

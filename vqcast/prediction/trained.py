@@ -34,6 +34,11 @@ class Trained:
     clip: Clip
     sample: Sample
 
+    @property
+    def predicted(self) -> int:
+        """How many frames of a window are predicted."""
+        return self.frames - self.given
+
 
 def load_trained(folder: str | Path, rev: str | None) -> Trained:
     """The models of the project in `folder`: as they lie there, or as git revision `rev` has them.
