@@ -32,7 +32,7 @@ def encode_mp4(frames: Iterable[np.ndarray], rate: int, path: Path, crf: int) ->
 
 def encode_gif(frames: Iterable[np.ndarray], rate: Fraction, path: Path) -> None:
     """Write uint8 `frames`, each (H, W, 3), as a GIF without end; each has colours of its own."""
-    palettes = "split[a][b];[a]palettegen=stats_mode=single[c];[b][c]paletteuse=new=1"
+    palettes = "split[a][b];[a]palettegen=stats_mode=single[c];[b][c]paletteuse=new=1:dither=none"
     _write(frames, rate, path, "-filter_complex", palettes, "-f", "gif")
 
 
