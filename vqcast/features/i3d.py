@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcast.networks.convolution import conv3d
+
 LOGITS = 400
 BATCH_NORM_EPSILON = 1e-3
 
@@ -95,7 +97,7 @@ class Unit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.batch_norm.folded_into(self.conv_3d.w)
         x, padding = _pad_same(x, self.filters, self.strides, 0.0)
-        return functional.relu_(functional.conv3d(x, weight, bias, self.strides, padding))
+        return functional.relu_(conv3d(x, weight, bias, self.strides, padding))
 
 
 class Inception(nn.Module):
@@ -135,7 +137,7 @@ class Logits(nn.Module):
         _, _, time, height, width = x.shape  # 7x7 at 224x224
         x = functional.avg_pool3d(x, (min(2, time), height, width), stride=1)
         conv = self.Conv3d_0c_1x1.conv_3d
-        return functional.conv3d(x, conv.w, conv.b).mean(dim=(2, 3, 4))
+        return conv3d(x, conv.w, conv.b).mean(dim=(2, 3, 4))
 
 
 class I3D(nn.Module):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcast.networks.convolution import Conv3d, conv3d
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels
 from vqcast.networks.prior import PriorNetwork, pixelcnn_of
@@ -34,10 +35,10 @@ class BottomCondition(nn.Module):
             nn.ReLU(),
             StridedConvTranspose3d(hidden, hidden, (3, height + 2, width + 2), (1, height, width), padding=1),
             nn.ReLU(),
-            nn.Conv3d(hidden, hidden, 3, padding=1),
+            Conv3d(hidden, hidden, 3, padding=1),
         )
         self.past = nn.ModuleList(PastConv3d(hidden, hidden) for _ in range(PAST_LAYERS))
-        self.join = nn.Conv3d(2 * hidden, hidden, 1)
+        self.join = Conv3d(2 * hidden, hidden, 1)
         self.blocks = nn.Sequential(*(ResidualBlock(hidden, residual, (1, 3, 3)) for _ in range(layers)))
 
     def forward(self, top: Tensor, bottom: Tensor, slices: Tensor) -> Tensor:
@@ -85,7 +86,7 @@ class PastConv3d(nn.Module):
         before = total // 2
         if time == 1:
             weight = self.conv.weight[:, :, before : before + 1]
-            return F.conv3d(x, weight, self.conv.bias, padding=(0, 1, 1))
+            return conv3d(x, weight, self.conv.bias, padding=(0, 1, 1))
         return self.conv(F.pad(x, (0, 0, 0, 0, before, total - before)))
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcast.networks.convolution import conv3d
+
 Offset = tuple[int, int, int]  # (t, y, x) of an input position relative to the output position
 
 RULES = {
@@ -54,7 +56,7 @@ class MaskedConv3d(nn.Module):
         """(B, T, H, W, inputs) to (B, T, H, W, outputs)."""
         weight = self.weight if self.full else self.weight * self.mask
         weight = weight.contiguous(memory_format=torch.channels_last_3d)
-        return F.conv3d(F.pad(x, self.padding).movedim(-1, 1), weight, self.bias).movedim(1, -1)
+        return conv3d(F.pad(x, self.padding).movedim(-1, 1), weight, self.bias).movedim(1, -1)
 
     def taps(self) -> Tensor:
         """The weights as one matrix (len(offsets) * inputs, outputs), for inputs gathered at `offsets`."""

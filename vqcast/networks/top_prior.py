@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcast.networks.convolution import Conv3d
 from vqcast.networks.grids import Grids
 from vqcast.networks.pixelcnn import Kernels
 from vqcast.networks.prior import PriorNetwork, pixelcnn_of
@@ -32,7 +33,7 @@ class TopCondition(nn.Module):
         self.embed_bottom = nn.Embedding(codes, half)
         self.upsample = StridedConvTranspose3d(half, half, **up)
         self.downsample = StridedConv3d(hidden if hidden > 1 else 2, half, **up)
-        self.widen = nn.Conv3d(half, hidden, 3, padding=1)
+        self.widen = Conv3d(half, hidden, 3, padding=1)
         self.blocks = nn.Sequential(*(ResidualBlock(hidden, residual) for _ in range(layers)))
 
     def forward(self, prefix_top: Tensor, prefix_bottom: Tensor) -> Tensor:

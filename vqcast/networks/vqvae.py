@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcast.networks.convolution import Conv3d
 from vqcast.networks.quantizer import Quantized, Quantizer
 from vqcast.networks.replicated import ReplicatedConv3d, ReplicatedConvTranspose3d
 from vqcast.settings.networks import Vqvae
@@ -35,11 +36,11 @@ class ResidualBlock(nn.Module):
         hidden: int,
         residual: int,
         kernel: tuple[int, int, int] = (3, 3, 3),
-        conv: type[nn.Conv3d] = nn.Conv3d,
+        conv: type[Conv3d] = Conv3d,
     ):
         super().__init__()
         self.mix = conv(hidden, residual, kernel, padding=tuple(size // 2 for size in kernel))
-        self.expand = nn.Conv3d(residual, hidden, 1)
+        self.expand = Conv3d(residual, hidden, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.expand(F.leaky_relu(self.mix(F.leaky_relu(x))))
@@ -82,8 +83,8 @@ class VQVAE(nn.Module):
             ReplicatedConv3d(s.hidden, s.hidden, s.second_filter, **second),
             residual_stack(*stack),
         )
-        self.project_top = nn.Conv3d(s.hidden, s.code_dim, 1)
-        self.project_bottom = nn.Conv3d(2 * s.hidden, s.code_dim, 1)
+        self.project_top = Conv3d(s.hidden, s.code_dim, 1)
+        self.project_bottom = Conv3d(2 * s.hidden, s.code_dim, 1)
         self.quantize_top = Quantizer(s.codes, s.code_dim, s.decay, bit_price)
         self.quantize_bottom = Quantizer(s.codes, s.code_dim, s.decay, bit_price)
         self.upsample_top = nn.Sequential(
@@ -92,7 +93,7 @@ class VQVAE(nn.Module):
             ReplicatedConvTranspose3d(s.hidden, s.hidden, s.second_filter, **second),
         )
         self.decode_both = nn.Sequential(
-            nn.Conv3d(s.hidden + s.code_dim + seen, s.hidden, 1),
+            Conv3d(s.hidden + s.code_dim + seen, s.hidden, 1),
             residual_stack(*stack),
             ReplicatedConvTranspose3d(s.hidden, outputs, s.first_filter, **first),
         )
