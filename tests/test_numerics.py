@@ -195,6 +195,7 @@ PLACES = {
     "params.yaml": lambda: layers_of(preset("params.yaml")),
     "folder.yaml": lambda: layers_of(preset("presets/folder.yaml")),
     "kinetics600.yaml": lambda: layers_of(preset("presets/kinetics600.yaml")),
+    "kinetics600-sees-given.yaml": lambda: layers_of(preset("presets/kinetics600-sees-given.yaml")),
     "window.frames 8": lambda: layers_of(eight_frames()),
     "vqvae.first_stride 4, 4, 4": lambda: layers_of(long_stride()),
     "vqvae.hidden 12": lambda: layers_of(few_channels()),
