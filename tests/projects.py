@@ -24,6 +24,7 @@ SMALL = {
     "clip": {"size": 32, "videos_per_shard": 2},
     "window": {"stride": 4},
     "vqvae": {"hidden": 8, "residual": 4, "residual_layers": 1, "codes": 16, "code_dim": 4},
+    "expectation": {"hidden": 8, "layers": 2},
     "train_vqvae": {
         "steps": 3,
         "batch_size": 2,

@@ -82,7 +82,7 @@ def test_features_of_transnet_are_the_means_of_what_the_packages_own_blocks_make
     for block in package.SDDCNN:
         x = block(x)
         means.append(x.mean((2, 3, 4)))
-    np.testing.assert_allclose(TransNetFeatures()(videos), torch.cat(means, 1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(TransNetFeatures("float32")(videos), torch.cat(means, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_not_there_or_not_the_known_ones_are_named():

