@@ -10,6 +10,7 @@ from vqcast.lineage.command import add_audit
 from vqcast.prediction.command import add_predict
 from vqcast.rating.command import add_rate
 from vqcast.retraining.command import add_deploy, add_retrain, add_serve
+from vqcast.work.git import forget_callers_repository
 
 COMMANDS = (add_run, add_predict, add_rate, add_audit, add_retrain, add_serve, add_deploy)
 
@@ -25,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Run the command that the command line names; its exit code."""
+    forget_callers_repository()
     arguments = parser().parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit_on_signal)  # so that exit handlers run: one stops the Prefect server

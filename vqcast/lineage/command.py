@@ -36,8 +36,9 @@ it was only validated on, and the files that still hold bytes of it. The first c
 """
 VIDEO_EPILOG = """\
 exit codes:
-  0  the video is known, and every table of clips of every commit could be read
-  1  no commit knows it, or tables of some commits are lost (told as LOST): models may have seen it then
+  0  the video is known, and so is what every model of every commit was made from
+  1  no commit knows it; or it cannot be known who saw it, because tables or commits are not here, as in a
+     shallow clone (told as LOST)
   2  the command line is wrong
 
 examples:
@@ -156,7 +157,7 @@ def _video(arguments: argparse.Namespace) -> int:
     from vqcast.lineage.video import audit_video, tell_video_report
 
     report = audit_video(Evidence(Path.cwd()), arguments.video)
-    return _answer(report, tell_video_report, arguments.json, bool(report["lost"]))
+    return _answer(report, tell_video_report, arguments.json, bool(report["lost"] or report["unknown"]))
 
 
 def _diff(arguments: argparse.Namespace) -> int:

@@ -54,7 +54,8 @@ def _stage(before: Lock, after: Lock, name: str) -> dict:
 
 def _videos(evidence: Evidence, locks: list[Lock], lost: list[str]) -> dict:
     """The videos that each side's models learned from or were validated on, and what came of them."""
-    tables = [_tables(evidence, lock) for lock in locks]
+    tables = [_tables(evidence, lock, lost) for lock in locks]
+    lost += evidence.lost_history() if lost else []
     if tables[0] == tables[1]:
         return {"in": [], "out": [], "changed": []}
     try:
@@ -75,10 +76,12 @@ def _videos(evidence: Evidence, locks: list[Lock], lost: list[str]) -> dict:
     }
 
 
-def _tables(evidence: Evidence, lock: Lock) -> list[str]:
-    """Hashes of the tables of clips behind a lock's models."""
-    tables = [md5 for model in lock.models.items() for md5 in evidence.chain(lock, *model).hashes(CLIPS)]
-    return sorted(set(tables))
+def _tables(evidence: Evidence, lock: Lock, lost: list[str]) -> list[str]:
+    """Hashes of the tables of clips behind a lock's models; `lost` gets what nothing says the making of."""
+    chains = [evidence.chain(lock, *model) for model in lock.models.items()]
+    for path, md5 in dict.fromkeys(made for chain in chains for made in chain.missing):
+        lost.append(f"no dvc.lock of any commit says what made {path} (md5 {md5})")
+    return sorted({md5 for chain in chains for md5 in chain.hashes(CLIPS)})
 
 
 def _metrics(evidence: Evidence, lock: Lock, lost: list[str]) -> dict[str, object]:

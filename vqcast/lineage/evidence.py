@@ -29,7 +29,25 @@ class Evidence:
 
     @functools.cached_property
     def _locks(self) -> list[Lock]:
-        return list(self.history.locks(commit.blob for commit in self.commits))
+        return list(self.history.locks(self.commits).values())
+
+    def lost_history(self) -> list[str]:
+        """Why commits may have made or read what is not known here; a sentence each."""
+        self.commits  # noqa: B018 looking for them tells what is lost
+        began = {
+            run.about["git"]["commit"]: run.stage
+            for run in self.runs(WORKSPACE).all
+            if (run.about.get("git") or {}).get("commit")
+        }
+        gone = self.history.missing(began)
+        return [
+            *self.history.lost,
+            *(
+                f"{began[sha]} ran at commit {sha[:12]}, which this repository does not have: "
+                "history was cut off or rewritten"
+                for sha in gone
+            ),
+        ]
 
     def chain(self, lock: Lock, path: str, md5: str) -> Chain:
         """All that led to the content `md5` of `path`: as `lock` says, else as any commit's dvc.lock does."""

@@ -73,16 +73,16 @@ class Index:
         self._db.row_factory = sqlite3.Row
 
     def locks(self, evidence: Evidence) -> dict[str, Lock]:
-        """What every commit's dvc.lock says, without code and parameters, by blob."""
-        blobs = list(dict.fromkeys(commit.blob for commit in evidence.commits))
-        known = dict(self._db.execute("SELECT blob, entries FROM lock"))
-        new = [blob for blob in blobs if blob not in known]
-        for blob, lock in zip(new, evidence.history.locks(new), strict=True):
+        """What every commit's dvc.lock says, without code and parameters, by blob; lost ones left out."""
+        blobs = {commit.blob for commit in evidence.commits}
+        known = {b: t for b, t in self._db.execute("SELECT blob, entries FROM lock") if b in blobs}
+        new = [commit for commit in evidence.commits if commit.blob not in known]
+        for blob, lock in evidence.history.locks(new).items():
             entries = [[entry.stage, entry.inputs, dict(entry.outs)] for entry in lock.entries.values()]
             known[blob] = json.dumps(entries)
             with self._db:
                 self._db.execute("INSERT OR IGNORE INTO lock VALUES (?, ?)", (blob, known[blob]))
-        return {blob: _lock(json.loads(known[blob])) for blob in blobs}
+        return {blob: _lock(json.loads(text)) for blob, text in known.items()}
 
     def add(self, evidence: Evidence, manifests: Iterable[str]) -> list[str]:
         """Take in the tables of clips with these hashes; returns why any cannot be, a sentence each."""

@@ -48,18 +48,21 @@ class Lock:
         outs = ((path, md5) for entry in self.entries.values() for path, md5 in entry.outs.items())
         return {path: md5 for path, md5 in outs if path.startswith(MODELS)}
 
+    def mentions(self, path: str) -> bool:
+        return any(path in entry.outs or path in entry.deps for entry in self.entries.values())
+
     def hash(self, path: str) -> str | None:
         entry = self.maker(path)
         return entry.outs[path] if entry else None
 
 
-def parse_lock(text: str, where: str) -> Lock:
+def parse_lock(text: str | bytes, where: str) -> Lock:
     """Read a dvc.lock; VqcastError naming `where` it stands if it is none."""
     document = parse_lock_document(text, where)
     return Lock({name: _entry(name, stage) for name, stage in document.items()})
 
 
-def parse_lock_document(text: str, where: str) -> dict[str, dict]:
+def parse_lock_document(text: str | bytes, where: str) -> dict[str, dict]:
     """The stages of a dvc.lock as they stand in it."""
     try:
         document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}

@@ -32,7 +32,7 @@ def audit_model(evidence: Evidence, path: str, revision: str, with_videos: bool)
             }
             for entry in model.chain.stages
         ],
-        "lost": [{"path": path, "md5": md5} for path, md5 in model.chain.missing],
+        "lost": _lost(evidence, model),
         "clips_tables": model.manifests,
         "videos": len(videos),
         "clips": sum(video["clips"] for video in videos),
@@ -44,6 +44,14 @@ def audit_model(evidence: Evidence, path: str, revision: str, with_videos: bool)
     if with_videos:
         report["each_video"] = videos
     return report
+
+
+def _lost(evidence: Evidence, model: Model) -> list[str]:
+    """What of the chain is not known, and why it may be so."""
+    missing = [
+        f"no dvc.lock of any commit says what made {path} (md5 {md5})" for path, md5 in model.chain.missing
+    ]
+    return [*missing, *evidence.lost_history()] if missing else []
 
 
 def _kind_of_source(model: Model) -> str:
@@ -70,8 +78,7 @@ def tell_model(report: dict) -> list[str]:
     lines = [f"{report['model']}  md5 {report['md5']}  ({_short(report['revision'])})", ""]
     for stage in report["stages"]:
         lines += _tell_stage(stage)
-    for lost in report["lost"]:
-        lines.append(f"LOST: no dvc.lock of any commit says what made {lost['path']} (md5 {lost['md5']})")
+    lines += [f"LOST: {sentence}" for sentence in report["lost"]]
     lines += ["", f"{report['videos']} videos, {report['clips']} clips"]
     for title, name in (("split", "by_split"), ("source", "by_source"), ("label", "by_label")):
         lines += _tell_counts(title, report[name])

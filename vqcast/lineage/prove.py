@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from vqcast.lineage.locks import Entry, flatten
 from vqcast.lineage.named_files import files_in_params
 from vqcast.lineage.runs import Run
 from vqcast.work.files import link_or_copy
+from vqcast.work.git import OF_THE_CALLER, run_git
 from vqcast.work.hashes import list_folder, md5_of
 from vqcast.work.processes import ProcessGroups
 from vqcast.work.surroundings import surroundings
@@ -166,7 +166,7 @@ def _environment(run: Run | None) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in UNSET and not name.startswith(("DVC_", "OPENLINEAGE_"))
+        if name not in (*UNSET, *OF_THE_CALLER) and not name.startswith(("DVC_", "OPENLINEAGE_"))
     }
     if "DVC_SITE_CACHE_DIR" in os.environ:
         kept["DVC_SITE_CACHE_DIR"] = os.environ["DVC_SITE_CACHE_DIR"]
@@ -228,9 +228,9 @@ def _compare(evidence: Evidence, entry: Entry, clone: Path) -> None:
 
 
 def _git(*arguments: str) -> None:
-    finished = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    finished = run_git(*arguments)
     if finished.returncode:
-        said = finished.stderr.strip().splitlines()
+        said = finished.stderr.decode(errors="replace").strip().splitlines()
         raise VqcastError(f"git {arguments[0]}: {said[-1] if said else 'it failed'}")
 
 

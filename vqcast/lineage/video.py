@@ -29,7 +29,7 @@ def audit_video(evidence: Evidence, asked: str) -> dict:
     by_blob = index.locks(evidence)
     locks = [current, *by_blob.values()]
     manifests = {md5 for lock in locks for entry in lock.entries.values() for md5 in _manifests(entry)}
-    lost = index.add(evidence, sorted(manifests))
+    lost = [*index.add(evidence, sorted(manifests)), *evidence.lost_history()]
     clips, found_by = _find(index, asked)
     videos = sorted({clip["video"] for clip in clips})
     left_out = _left_out(evidence, asked, videos)
@@ -98,8 +98,11 @@ def _models(
     train = {clip["id"] for clip in clips if clip["split"] == "train"}
     where: dict[tuple[str, str], list[Commit]] = {model: [] for model in current.models.items()}
     for commit in reversed(evidence.commits):
-        for model in by_blob[commit.blob].models.items():
-            where.setdefault(model, []).append(commit)
+        lock = by_blob.get(commit.blob, Lock({}))
+        # another project of the same repository may have a dvc.lock that knows no clips
+        if commit.path == evidence.history.lock_path or lock.mentions(CLIPS):
+            for model in lock.models.items():
+                where.setdefault(model, []).append(commit)
     told: dict[str, list[dict]] = {"trained": [], "validated": [], "unknown": []}
     for (path, md5), commits in where.items():
         chain = chains.every(path, md5)
@@ -170,10 +173,11 @@ def tell_video_report(report: dict) -> list[str]:
         ("only validated on it", "validated"),
         ("may have seen it: what they learned from is lost", "unknown"),
     )
+    none = "none known" if report["lost"] else "none"
     for title, name in titles if report["unknown"] else titles[:2]:
-        models = report[name]
-        lines += ["", f"current models {title}:", *_tell_models(m for m in models if m["current"])]
-        lines += [f"earlier models {title}:", *_tell_models(m for m in models if not m["current"])]
+        current, earlier = ([m for m in report[name] if m["current"] is now] for now in (True, False))
+        lines += ["", f"current models {title}:", *(_tell_models(current) or [f"    {none}"])]
+        lines += [f"earlier models {title}:", *(_tell_models(earlier) or [f"    {none}"])]
     lines += ["", "bytes of it lie in:"]
     lines += [f"    {left['path']}  {left['holds']}" for left in report["bytes_left"]] or ["    none"]
     return lines + [f"LOST: {sentence}" for sentence in report["lost"]]
@@ -189,4 +193,4 @@ def _tell_models(models: Iterable[dict]) -> list[str]:
                 continue
             tags = f"  ({', '.join(commit['tags'])})" if commit["tags"] else ""
             lines.append(f"        {commit['sha'][:12]}  {commit['when'][:10]}  {commit['subject']}{tags}")
-    return lines or ["    none"]
+    return lines

@@ -1,23 +1,23 @@
 """The few things that retraining asks of git."""
 
 import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vqcast.errors import VqcastError
+from vqcast.work.git import run_git
 
 
 def git(root: Path, *arguments: str) -> str:
     """Output of a git command in `root`; VqcastError with git's own last words if it fails."""
-    command = ["git", *arguments]
-    finished = subprocess.run(command, cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    finished = run_git(*arguments, folder=root)
     if finished.returncode:
-        said = [line for line in finished.stderr.splitlines() if not line.startswith("hint:")]
+        stderr = finished.stderr.decode(errors="replace")
+        said = [line for line in stderr.splitlines() if not line.startswith("hint:")]
         reason = " ".join(said[-3:]) or f"exit code {finished.returncode}"
         raise VqcastError(f"git {arguments[0]} failed: {reason}")
-    return finished.stdout.strip()
+    return finished.stdout.decode(errors="surrogateescape").strip()
 
 
 def answers(root: Path, *arguments: str) -> str | None:
@@ -65,7 +65,7 @@ def upstream_of(root: Path, branch: str) -> Upstream:
 def newest_version(root: Path, artifact: str) -> tuple[int, int, int] | None:
     """The highest of the tags ARTIFACT@vX.Y.Z, as gto writes and reads them."""
     pattern = re.compile(re.escape(artifact) + r"@v(\d+)\.(\d+)\.(\d+)")
-    matches = map(pattern.fullmatch, git(root, "tag", "--list", f"{artifact}@v*").splitlines())
+    matches = map(pattern.fullmatch, git(root, "tag", "--list", f"{artifact}@v*").split("\n"))
     return max((tuple(map(int, match.groups())) for match in matches if match), default=None)
 
 

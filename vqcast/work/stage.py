@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vqcast.errors import TransientError, VqcastError
+from vqcast.work.git import forget_callers_repository
 from vqcast.work.lifeline import die_with_parent
 from vqcast.work.record import recorded
 
@@ -17,6 +18,7 @@ def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`: one sentence and exit code 1 for what a user can mend, 75 for what
     may pass by itself; never an orphan. The lineage keeps who ran it, where, and what came of it."""
     die_with_parent()
+    forget_callers_repository()
     stage = Path(sys.argv[0]).stem
     try:
         with recorded(stage):

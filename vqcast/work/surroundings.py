@@ -6,10 +6,11 @@ import os
 import platform
 import re
 import socket
-import subprocess
 import sys
 from importlib import metadata
 from urllib.parse import urlsplit
+
+from vqcast.work.git import run_git
 
 LIBRARIES = (  # whose versions may move a byte, or say how the stage was driven
     *("decord2", "dvc", "imageio-ffmpeg", "numpy", "openlineage-python", "pandas", "pillow", "prefect"),
@@ -55,10 +56,10 @@ def git_state() -> dict[str, object] | None:
 def git(*arguments: str) -> str | None:
     """What git says in this folder, without the last line's end; None where it fails or is not there."""
     try:
-        finished = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace")
+        finished = run_git(*arguments)
     except OSError:
         return None
-    return finished.stdout.rstrip("\n") if finished.returncode == 0 else None
+    return finished.stdout.decode(errors="replace").rstrip("\n") if finished.returncode == 0 else None
 
 
 def where_networks_ran() -> dict[str, object]:
