@@ -1,15 +1,15 @@
 """Which clips every table of clips lists, of all commits, so that one video is found at once.
 
-A file in the scratch folder, which neither git nor DVC keeps. All it holds is keyed by content hashes: it is
-only ever extended, and made anew when it is damaged or of another version. A clip that several tables list
-alike is a row; a table is a list of ranges of rows.
+A file in the scratch folder, which neither git nor DVC keeps. It is a cache: all it holds is keyed by the
+hash of what it was made from; it is only ever extended, and made anew when it is damaged, edited or of
+another version. A clip that several tables list alike is a row; a table is a list of ranges of rows.
 """
 
 import json
 import sqlite3
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,16 +20,18 @@ import pyarrow.parquet as pq
 
 from vqcast.errors import VqcastError
 from vqcast.lineage.evidence import Evidence
-from vqcast.lineage.locks import CLIPS, Entry, Lock
+from vqcast.lineage.locks import CLIPS, RAW, Entry, Lock
 from vqcast.sources.exclusions import SEGMENT
 
 PLACE = Path(".vqcast/lineage.sqlite")
-VERSION = 1
+VERSION = 2
 TEXTS = ("clip", "video", "split", "shard", "label", "licence", "url")
 SPAN = ("start", "end")
 REPEATED = ("split", "shard", "label", "licence")  # few values, each hashed once
 CONTENTS = ("sha256", "video_sha256")  # hex in the table, 32 bytes here
 COLUMNS = (*TEXTS, *SPAN, *CONTENTS)
+UNREADABLE = (VqcastError, pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+ORDER = ("video", "clip", "split", "shard", "sha256")
 ROWS_AT_ONCE = 50_000  # of a table, in memory
 DIGITS = np.full(256, 255, np.uint8)  # value of each hex digit, by its code
 DIGITS[list(b"0123456789abcdef")] = range(16)
@@ -39,6 +41,10 @@ CREATE TABLE clip (
     licence TEXT, url TEXT, start REAL, end REAL, sha256 BLOB, video_sha256 BLOB, segment TEXT
 );
 CREATE TABLE manifest (md5 TEXT PRIMARY KEY, clips INTEGER, ranges BLOB);
+CREATE TABLE raw (md5 TEXT PRIMARY KEY);
+CREATE TABLE had (video TEXT, sha256 BLOB, segment TEXT, PRIMARY KEY (video, sha256)) WITHOUT ROWID;
+CREATE INDEX had_by_segment ON had (segment) WHERE segment IS NOT NULL;
+CREATE INDEX had_by_content ON had (sha256);
 CREATE TABLE lock (blob TEXT PRIMARY KEY, entries TEXT);
 """
 INDEXES = """
@@ -51,7 +57,7 @@ CREATE INDEX IF NOT EXISTS by_video_content ON clip (video_sha256);
 
 
 class Index:
-    """The index of the project at `root`."""
+    """The index of the project at `root`, for one question at a time; to be used in a `with` statement."""
 
     def __init__(self, root: Path):
         self.path = root / PLACE
@@ -59,15 +65,25 @@ class Index:
         try:
             self._open()
         except sqlite3.DatabaseError:
-            self.path.unlink()
+            self._remove()
             self._open()
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._db.close()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self.path, timeout=600)
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             self._db.close()
-            self.path.unlink()
+            self._remove()
             self._db = sqlite3.connect(self.path, timeout=600)
             self._db.executescript(f"{SCHEMA}PRAGMA user_version = {VERSION};")
         self._db.row_factory = sqlite3.Row
@@ -86,19 +102,17 @@ class Index:
 
     def add(self, evidence: Evidence, manifests: Iterable[str]) -> list[str]:
         """Take in the tables of clips with these hashes; returns why any cannot be, a sentence each."""
-        there = {md5 for (md5,) in self._db.execute("SELECT md5 FROM manifest")}
-        new = [md5 for md5 in dict.fromkeys(manifests) if md5 not in there]
-        lost, known = [], None
-        for md5 in new:
-            try:
-                path = evidence.objects.file(CLIPS, md5)
-            except VqcastError as error:
-                lost.append(str(error))
-                continue
+        lost: list[str] = []
+        known = None
+        for md5, path in self._new(evidence, CLIPS, "manifest", manifests, lost):
             began = time.monotonic()
             known = known or _Known(self._db)
-            with self._db:
-                added = self._add(md5, path, known)
+            try:
+                with self._db:
+                    added = self._add(md5, path, known)
+            except UNREADABLE as error:
+                lost.append(f"{CLIPS} (md5 {md5}) cannot be read: {' '.join(str(error).split())}")
+                continue
             seconds = time.monotonic() - began
             print(
                 f"index: {CLIPS} {md5[:12]}: {added} clips not seen before, {seconds:.1f} s", file=sys.stderr
@@ -107,6 +121,36 @@ class Index:
             with self._db:
                 self._db.executescript(INDEXES)
         return lost
+
+    def add_raw(self, evidence: Evidence, tables: Iterable[str]) -> list[str]:
+        """Take in which content every video had in these tables of videos; returns why any cannot be."""
+        lost: list[str] = []
+        for md5, path in self._new(evidence, RAW, "raw", tables, lost):
+            try:
+                with self._db:
+                    self._add_contents(path)
+                    self._db.execute("INSERT INTO raw VALUES (?)", (md5,))
+            except UNREADABLE as error:
+                lost.append(f"{RAW} (md5 {md5}) cannot be read: {' '.join(str(error).split())}")
+        return lost
+
+    def _add_contents(self, path: Path) -> None:
+        for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE, columns=["video", "sha256"]):
+            rows = zip(*batch.to_pydict().values(), strict=True)
+            had = ((video, bytes.fromhex(sha256), _segment(video)) for video, sha256 in rows if sha256)
+            self._db.executemany("INSERT OR IGNORE INTO had VALUES (?, ?, ?)", had)
+
+    def _new(
+        self, evidence: Evidence, path: str, table: str, tables: Iterable[str], lost: list[str]
+    ) -> Iterator[tuple[str, Path]]:
+        """Hash and place of the contents of `path` that `table` has not yet; `lost` gets those not here."""
+        there = {md5 for (md5,) in self._db.execute(f"SELECT md5 FROM {table}")}
+        for md5 in dict.fromkeys(tables):
+            if md5 not in there:
+                try:
+                    yield md5, evidence.objects.file(path, md5)
+                except VqcastError as error:
+                    lost.append(str(error))
 
     def _add(self, md5: str, path: Path, known: "_Known") -> int:
         """Take in a table; returns how many of its clips were not known. It is read a batch at a time."""
@@ -119,7 +163,7 @@ class Index:
             try:
                 contents = {name: _digests(table[name]) for name in CONTENTS}
             except ValueError:
-                raise VqcastError(f"{path} is damaged: it states a SHA-256 that is none") from None
+                raise VqcastError("it states a SHA-256 that is none") from None
             keys = _keys(table, contents)
             ids, new = known.find(keys, contents["sha256"])
             rows = np.flatnonzero(new)
@@ -141,8 +185,7 @@ class Index:
     def _insert(self, table: pa.Table, ids: np.ndarray, keys: np.ndarray, contents: dict) -> None:
         texts = [table[name].to_pylist() for name in (*TEXTS, *SPAN)]
         digests = [map(np.ndarray.tobytes, contents[name]) for name in CONTENTS]
-        segments = (found[1] if (found := SEGMENT.fullmatch(video)) else None for video in texts[1])
-        columns = [ids.tolist(), keys.view(np.int64).tolist(), *texts, *digests, segments]
+        columns = [ids.tolist(), keys.view(np.int64).tolist(), *texts, *digests, map(_segment, texts[1])]
         self._db.executemany(
             f"INSERT INTO clip VALUES ({', '.join('?' * len(columns))})", zip(*columns, strict=True)
         )
@@ -151,13 +194,30 @@ class Index:
         """The clips of the video, of the YouTube video, or that are the clip of this id."""
         return self._select("video = ? OR segment = ? OR clip = ?", (name, name, name))
 
-    def by_content(self, sha256: str) -> list[dict]:
-        """The clips with this content, or that were cut from a file with this content."""
-        digest = bytes.fromhex(sha256)
-        return self._select("video_sha256 = ? OR sha256 = ?", (digest, digest))
+    def by_contents(self, contents: Iterable[bytes]) -> list[dict]:
+        """The clips with one of these contents, or that were cut from a file with one, whatever they are
+        called."""
+        found = {}
+        for digest in contents:
+            for clip in self._select("video_sha256 = ? OR sha256 = ?", (digest, digest)):
+                found[clip["id"]] = clip
+        return sorted(found.values(), key=lambda clip: [clip[name] or "" for name in ORDER])
+
+    def contents_of(self, name: str) -> dict[str, set[bytes]]:
+        """The SHA-256 of every content that the video, or each segment of the YouTube video, ever had."""
+        contents: dict[str, set[bytes]] = {}
+        query = "SELECT video, sha256 FROM had WHERE video = ? OR segment = ?"
+        for video, sha256 in self._db.execute(query, (name, name)):
+            contents.setdefault(video, set()).add(sha256)
+        return contents
+
+    def videos_with(self, contents: Iterable[bytes]) -> set[str]:
+        """The videos that had one of these contents when they were downloaded."""
+        query = "SELECT video FROM had WHERE sha256 = ?"
+        return {video for digest in contents for (video,) in self._db.execute(query, (digest,))}
 
     def _select(self, condition: str, values: Sequence[object]) -> list[dict]:
-        query = f"SELECT * FROM clip WHERE {condition} ORDER BY video, clip, split, shard, sha256"
+        query = f"SELECT * FROM clip WHERE {condition} ORDER BY {', '.join(ORDER)}"
         rows = [dict(row) for row in self._db.execute(query, values)]
         for row in rows:
             row |= {name: row[name].hex() for name in CONTENTS}
@@ -262,6 +322,12 @@ def _ranges(ids: np.ndarray) -> np.ndarray:
     starts = ids[np.concatenate([[0], breaks + 1])] if len(ids) else ids
     ends = ids[np.concatenate([breaks, [len(ids) - 1]])] + 1 if len(ids) else ids
     return np.stack([starts, ends]).astype(np.int64)
+
+
+def _segment(video: str) -> str | None:
+    """The YouTube video that it is a segment of."""
+    found = SEGMENT.fullmatch(video)
+    return found[1] if found else None
 
 
 def _lock(entries: list) -> Lock:

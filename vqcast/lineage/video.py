@@ -24,16 +24,26 @@ def audit_video(evidence: Evidence, asked: str) -> dict:
 
     VqcastError where no table of clips, of any commit, lists it.
     """
-    index = Index(evidence.root)
+    with Index(evidence.root) as index:
+        return _audit(evidence, index, asked)
+
+
+def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
     current = evidence.history.lock() if (evidence.root / "dvc.lock").is_file() else Lock({})
     by_blob = index.locks(evidence)
     locks = [current, *by_blob.values()]
     manifests = {md5 for lock in locks for entry in lock.entries.values() for md5 in _manifests(entry)}
-    lost = [*index.add(evidence, sorted(manifests)), *evidence.lost_history()]
-    clips, found_by = _find(index, asked)
-    videos = sorted({clip["video"] for clip in clips})
-    left_out = _left_out(evidence, asked, videos)
-    if not clips and not left_out:
+    lost_tables = index.add(evidence, sorted(manifests))
+    raw = {lock.hash(RAW) for lock in locks} - {None}
+    lost_contents = index.add_raw(evidence, sorted(raw))
+    named, contents, found_by = _find(index, asked)
+    clips = index.by_contents(contents)
+    if found_by == "id":
+        lost_tables += lost_contents  # in which it may have had another content, which a copy has as well
+    lost = [*lost_tables, *evidence.lost_history()]
+    videos = sorted({clip["video"] for clip in clips} | index.videos_with(contents) | named)
+    left_out = _left_out(evidence, asked, videos, lost)
+    if not videos and not left_out:
         hint = "".join(f"; {sentence}" for sentence in lost)
         raise VqcastError(f"no table of clips of any commit lists {asked!r}, by id or by content{hint}")
     holders = index.holders([clip["id"] for clip in clips])
@@ -43,6 +53,7 @@ def audit_video(evidence: Evidence, asked: str) -> dict:
         "asked": asked,
         "found_by": found_by,
         "videos": videos or sorted(row["video"] for row in left_out),
+        "copies": [video for video in videos if named and video not in named],
         "clips": [
             {name: value for name, value in clip.items() if name not in ("id", "key", "segment")}
             | {"current": clip["id"] in holders.get(now, ()), "tables": _tables(holders, clip["id"])}
@@ -50,7 +61,7 @@ def audit_video(evidence: Evidence, asked: str) -> dict:
         ],
         "left_out": left_out,
         **models,
-        "bytes_left": _bytes_left(evidence, clips, holders, locks, now),
+        "bytes_left": _bytes_left(evidence, contents, clips, holders, locks, now),
         "lost": lost,
     }
 
@@ -59,28 +70,43 @@ def _manifests(entry) -> list[str]:
     return [md5 for path, md5 in (*entry.outs.items(), *entry.inputs.items()) if path == CLIPS]
 
 
-def _find(index: Index, asked: str) -> tuple[list[dict], str]:
-    """The clips in question, and by what they were found."""
+def _find(index: Index, asked: str) -> tuple[set[str], set[bytes], str]:
+    """The videos called so, the contents in question, and by what they were found.
+
+    Contents are those of files that were downloaded and of clips: a copy in another container gives the same
+    clips, and under another id it is the same video.
+    """
     if Path(asked).is_file():
-        clips = index.by_content(sha256_file(asked))
-        if clips:
-            return clips, "content of the file"
+        digest = bytes.fromhex(sha256_file(asked))
+        if index.by_contents([digest]) or index.videos_with([digest]):
+            return set(), _with_clips(index, {digest}), "content of the file"
     if re.fullmatch(r"[0-9a-fA-F]{64}", asked):
-        return index.by_content(asked.lower()), "SHA-256"
-    return index.by_name(asked), "id"
+        return set(), _with_clips(index, {bytes.fromhex(asked)}), "SHA-256"
+    clips, had = index.by_name(asked), index.contents_of(asked)
+    contents = {bytes.fromhex(clip["sha256"]) for clip in clips}.union(*had.values())
+    contents |= {bytes.fromhex(clip["video_sha256"]) for clip in clips if clip["clip"] != asked}
+    return {clip["video"] for clip in clips} | had.keys(), _with_clips(index, contents), "id"
+
+
+def _with_clips(index: Index, contents: set[bytes]) -> set[bytes]:
+    return contents | {bytes.fromhex(clip["sha256"]) for clip in index.by_contents(contents)}
 
 
 def _tables(holders: dict[str, set[int]], clip: int) -> list[str]:
     return sorted(md5 for md5, ids in holders.items() if clip in ids)
 
 
-def _left_out(evidence: Evidence, asked: str, videos: list[str]) -> list[dict]:
+def _left_out(evidence: Evidence, asked: str, videos: list[str], lost: list[str]) -> list[dict]:
     """What data/raw.parquet says now of those of these videos that it has no file of."""
     path = evidence.root / RAW
     if not path.is_file():
         return []
     names = [*videos, asked]
-    rows = pq.ParquetFile(path).read(["video", "status", "reason"])
+    try:
+        rows = pq.ParquetFile(path).read(["video", "status", "reason"])
+    except (pa.ArrowException, OSError) as error:
+        lost.append(f"{RAW} cannot be read: {' '.join(str(error).split())}")
+        return []
     asked_for = pc.is_in(rows["video"], value_set=pa.array(names))
     return rows.filter(pc.and_(asked_for, pc.not_equal(rows["status"], "ok"))).to_pylist()
 
@@ -128,11 +154,17 @@ def _describe(commit: Commit, evidence: Evidence) -> dict:
 
 
 def _bytes_left(
-    evidence: Evidence, clips: list[dict], holders: dict[str, set[int]], locks: list[Lock], now: str | None
+    evidence: Evidence,
+    contents: set[bytes],
+    clips: list[dict],
+    holders: dict[str, set[int]],
+    locks: list[Lock],
+    now: str | None,
 ) -> list[dict]:
     """Files that still hold the video or a clip of it, with how to be rid of them."""
     left = []
-    for sha256 in sorted({clip["video_sha256"] for clip in clips}):
+    stored = {digest.hex() for digest in contents} | {clip["video_sha256"] for clip in clips}
+    for sha256 in sorted(stored):
         for path in sorted((evidence.root / STORE / sha256[:2]).glob(f"{sha256}*")):
             left.append({"path": path.relative_to(evidence.root).as_posix(), "holds": "the video"})
     shards = {md5: {clip["shard"] for clip in clips if clip["id"] in ids} for md5, ids in holders.items()}
@@ -160,6 +192,8 @@ def _relative(path: Path, root: Path) -> str:
 def tell_video_report(report: dict) -> list[str]:
     """The report as a person reads it."""
     lines = [f"{', '.join(map(repr, report['videos']))}, found by {report['found_by']}"]
+    if report["copies"]:
+        lines.append(f"the same content also lies under {', '.join(map(repr, report['copies']))}")
     for row in report["left_out"]:
         lines.append(f"now: {row['video']!r} is left out: {row['reason']}")
     for clip in report["clips"]:
