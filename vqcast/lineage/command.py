@@ -30,9 +30,9 @@ examples:
   python pipeline.py audit model models/top_prior --json | jq .by_licence
 """
 VIDEO_HELP = """\
-What became of a video: its clips and shards, every model of every commit that was trained on it, those that
-it was only validated on, and the files that still hold bytes of it. The first call builds an index in
-.vqcast/, which later ones extend.
+What became of a video, and of the same bytes under any other id: its clips and shards, every model of every
+commit that was trained on it, those that it was only validated on, and the files that still hold bytes of it.
+The first call builds an index in .vqcast/, which later ones extend, or make anew where it was edited.
 """
 VIDEO_EPILOG = """\
 exit codes:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from vqcast.errors import VqcastError
 from vqcast.lineage.evidence import Evidence
 from vqcast.lineage.locks import CLIPS, RAW, Entry, Lock
+from vqcast.lineage.seal import Seal
 from vqcast.sources.exclusions import SEGMENT
 
 PLACE = Path(".vqcast/lineage.sqlite")
@@ -61,7 +62,12 @@ class Index:
 
     def __init__(self, root: Path):
         self.path = root / PLACE
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._seal = Seal(self.path)
+        self._made = False
+        journal = self.path.with_name(f"{self.path.name}-journal")
+        if self.path.exists() and (journal.exists() or not self._seal.fits()):
+            print("index: it is not as it was made; it is made anew", file=sys.stderr)
+            self._remove()
         try:
             self._open()
         except sqlite3.DatabaseError:
@@ -72,7 +78,11 @@ class Index:
         return self
 
     def __exit__(self, *error: object) -> None:
+        changed = self._db.total_changes > 0
         self._db.close()
+        if changed or self._made:
+            self._seal.renew()
+        self._seal.let_go()
 
     def _remove(self) -> None:
         for suffix in ("", "-journal", "-wal", "-shm"):
@@ -85,6 +95,7 @@ class Index:
             self._db.close()
             self._remove()
             self._db = sqlite3.connect(self.path, timeout=600)
+            self._made = True
             self._db.executescript(f"{SCHEMA}PRAGMA user_version = {VERSION};")
         self._db.row_factory = sqlite3.Row
 
