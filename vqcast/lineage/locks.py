@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from vqcast.errors import VqcastError
 
@@ -65,18 +66,24 @@ def parse_lock(text: str | bytes, where: str) -> Lock:
 def parse_lock_document(text: str | bytes, where: str) -> dict[str, dict]:
     """The stages of a dvc.lock as they stand in it."""
     try:
-        document = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-        stages = document.get("stages", {})
+        text = text.decode() if isinstance(text, bytes) else text
+        document = YAML(typ="safe").load(text)
+        if not isinstance(document, dict) or not isinstance(document.get("stages"), dict):
+            raise ValueError("it names no stages")
+        stages = document["stages"]
         for name, stage in stages.items():
             _entry(name, stage)
         return stages
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise VqcastError(f"{where} is damaged: {' '.join(str(error).split()) or 'no dvc.lock'}") from None
 
 
 def _entry(name: str, stage: dict) -> Entry:
     deps = {dep["path"]: dep["md5"] for dep in stage.get("deps", ())}
     outs = {out["path"]: out["md5"] for out in stage.get("outs", ())}
+    for path, md5 in (deps | outs).items():
+        if not isinstance(path, str) or not isinstance(md5, str):
+            raise ValueError(f"{path!r} has the hash {md5!r}")
     params: dict[str, object] = {}
     for file, sections in stage.get("params", {}).items():
         prefix = "" if file == "params.yaml" else f"{file}:"

@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-import yaml
-
 from vqcast.lineage.locks import flatten
+from vqcast.settings.params import read_params
 
 PARAMETERS = ("download.kinetics_urls.cookies", "evaluate.weights")
 
@@ -13,7 +12,7 @@ PARAMETERS = ("download.kinetics_urls.cookies", "evaluate.weights")
 def files_in_params(root: Path) -> list[str]:
     """Paths relative to `root`, as `root`/params.yaml names them; absolute ones need no care, nor do URLs."""
     params = root / "params.yaml"
-    stated = dict(flatten(yaml.safe_load(params.read_text()) or {})) if params.exists() else {}
+    stated = dict(flatten(read_params(params))) if params.exists() else {}
     named = [stated.get(parameter) for parameter in PARAMETERS]
     return [
         Path(os.path.normpath(path)).as_posix()

@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import yaml
-
 from vqcast.errors import VqcastError
 from vqcast.lineage.evidence import Evidence, Model
 from vqcast.lineage.locks import Entry, flatten
 from vqcast.lineage.named_files import files_in_params
 from vqcast.lineage.runs import Run
+from vqcast.settings.params import read_params
 from vqcast.work.files import link_or_copy
 from vqcast.work.git import OF_THE_CALLER, run_git
 from vqcast.work.hashes import list_folder, md5_of
@@ -146,7 +145,7 @@ def _downloaded(model: Model) -> bool:
 
 def _check_definition(entry: Entry, clone: Path, commit: str) -> None:
     """Parameters and code of the commit must be those that dvc.lock says the stage ran with."""
-    now = dict(flatten(yaml.safe_load((clone / "params.yaml").read_text()) or {}))
+    now = dict(flatten(read_params(clone / "params.yaml")))
     sections = {key.partition(".")[0] for key in entry.params}
     read = {key: value for key, value in now.items() if key.partition(".")[0] in sections}
     for key in dict.fromkeys([*entry.params, *read]):

@@ -9,6 +9,8 @@ from vqcast.lineage.contents import content_faults
 from vqcast.lineage.evidence import Evidence
 from vqcast.lineage.history import WORKSPACE
 from vqcast.lineage.locks import Entry, Lock, flatten, parse_lock_document
+from vqcast.settings.checks import SettingsError
+from vqcast.settings.params import read_params
 from vqcast.work.hashes import list_folder, md5_file, md5_listing
 
 
@@ -165,9 +167,11 @@ def _verify_stage(stage, entry: Entry, findings: Findings) -> None:
 
 
 def _verify_params(root: Path, lock: Lock, findings: Findings) -> None:
-    import yaml
-
-    current = dict(flatten(yaml.safe_load((root / "params.yaml").read_text()) or {}))
+    try:
+        current = dict(flatten(read_params(root / "params.yaml")))
+    except SettingsError as error:
+        findings.fault("params.yaml", str(error).removeprefix(f"{root / 'params.yaml'}: "))
+        return
     for entry in lock.entries.values():
         sections = {key.partition(".")[0] for key in entry.params}
         now = {key: value for key, value in current.items() if key.partition(".")[0] in sections}

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from vqcast.codes.models import ModelError, load_bottom_prior, load_top_prior, load_vqvae, read_config
 from vqcast.errors import VqcastError
 from vqcast.networks.bottom_prior import BottomPriorNetwork
@@ -15,7 +13,7 @@ from vqcast.networks.top_prior import TopPriorNetwork
 from vqcast.networks.vqvae import VQVAE
 from vqcast.settings.checks import SettingsError, build
 from vqcast.settings.data import Clip
-from vqcast.settings.params import Sample, load_settings
+from vqcast.settings.params import Sample, load_settings, read_params
 
 PARAMS = "params.yaml"
 NAMES = ("vqvae", "top_prior", "bottom_prior")
@@ -51,12 +49,12 @@ def load_trained(folder: str | Path, rev: str | None) -> Trained:
         return _load(Path(folder) / "models", settings.clip, settings.sample)
     with _of_revision(folder, rev) as copied:
         try:
-            document = yaml.safe_load((copied / PARAMS).read_text())
+            document = read_params(copied / PARAMS)
             # No more than is needed: other sections may have changed since.
             clip, sample = (
                 build(cls, document[name], f"{name}.") for name, cls in (("clip", Clip), ("sample", Sample))
             )
-        except (SettingsError, yaml.YAMLError, TypeError, KeyError) as error:
+        except (SettingsError, TypeError, KeyError) as error:
             raise VqcastError(f"{PARAMS} of {rev} does not fit this version of vqcast: {error}") from None
         return _load(copied / "models", clip, sample)
 

@@ -4,10 +4,13 @@ Every section of params.yaml is a dataclass of this package, which states what i
 when it is made; `Settings` checks what sections must agree on.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from vqcast.settings.checks import SettingsError, build, one_of, positive
 from vqcast.settings.data import Clip, Download, Window
@@ -106,14 +109,46 @@ class Settings:
 
 def load_settings(path: str | Path = "params.yaml") -> Settings:
     """Read and check params.yaml; raises SettingsError with one sentence that names the key."""
-    path = Path(path)
-    try:
-        document = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist") from None
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    document = read_params(path)
     try:
         return build(Settings, document, "")
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
+
+
+def read_params(path: str | Path) -> dict:
+    """The content of params.yaml, read as DVC reads it: YAML 1.2.
+
+    SettingsError where there is none, and where a value is written in a way that YAML 1.1 reads differently:
+    whoever wrote it may have meant that.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text()
+        document, doubtful = YAML(typ="safe").load(text), yaml.safe_load(text)
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist") from None
+    except (YAMLError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path}: the file must be a mapping of parameters")
+    for key, value, other in _differing(document, doubtful, ""):
+        raise SettingsError(
+            f"{path}: {key} may be meant as {value!r} or as {other!r}, by YAML 1.2 or 1.1; write it so that "
+            "both read the same, such as 10, 1.0e-05, true or '12:30'"
+        )
+    return document
+
+
+def _differing(value: object, other: object, key: str) -> Iterator[tuple[str, object, object]]:
+    """Dotted key and both values wherever two readings differ."""
+    if isinstance(value, dict) and isinstance(other, dict) and len(value) == len(other):
+        for (name, one), (another, two) in zip(value.items(), other.items(), strict=True):
+            inner = f"{key}.{name}".lstrip(".")
+            yield from _differing(name, another, f"the name {inner}")
+            yield from _differing(one, two, inner)
+    elif isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        for number, (one, two) in enumerate(zip(value, other, strict=True)):
+            yield from _differing(one, two, f"{key}[{number}]")
+    elif repr(value) != repr(other):
+        yield key, value, other

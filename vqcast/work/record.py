@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import attr
-import yaml
 from openlineage.client import OpenLineageClient, set_producer
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import (
@@ -28,6 +27,8 @@ from openlineage.client.facet_v2 import (
 )
 from openlineage.client.transport.file import FileConfig, FileTransport
 from openlineage.client.uuid import generate_new_uuid
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from vqcast.errors import VqcastError
 from vqcast.work import files
@@ -166,7 +167,7 @@ class StageRun:
 def _described(stage: str) -> dict | None:
     """What the current folder's dvc.yaml says of `stage`; None: it knows none of that name."""
     try:
-        document = yaml.safe_load(Path("dvc.yaml").read_text())
+        document = YAML(typ="safe").load(Path("dvc.yaml").read_text())
     except FileNotFoundError:
         return None
     return document["stages"].get(stage)
@@ -180,11 +181,9 @@ def _path(out: str | dict) -> str:
 def _versions(deps: list[str]) -> dict[str, str | None]:
     """The hash that dvc.lock states of each of `deps`, now that the stages before have run."""
     try:
-        stages = yaml.load(Path("dvc.lock").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))[
-            "stages"
-        ]
+        stages = YAML(typ="safe").load(Path("dvc.lock").read_text())["stages"]
         made = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, YAMLError):
         made = {}  # there is none yet, or DVC is writing it for a stage beside this one
     return {path: made.get(path) for path in deps}
 
