@@ -69,8 +69,8 @@ with data/raw.parquet. Each file that differs is named.
 """
 VERIFY_EPILOG = """\
 exit codes:
-  0  everything is as it should be; notes say what could not be compared
-  1  something differs or is missing; each line names a file
+  0  everything is as it should be
+  1  something differs; each line names a file. Or it cannot be known, because it is not here (told as LOST)
   2  the command line is wrong
 
 examples:
@@ -173,7 +173,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from vqcast.lineage.verify import audit_verify, tell_verify
 
     report = audit_verify(Evidence(Path.cwd()))
-    return _answer(report, tell_verify, arguments.json, bool(report["faults"]))
+    return _answer(report, tell_verify, arguments.json, bool(report["faults"] or report["lost"]))
 
 
 def _prove(arguments: argparse.Namespace) -> int:

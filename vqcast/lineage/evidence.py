@@ -34,14 +34,12 @@ class Evidence:
     def lost_history(self) -> list[str]:
         """Why commits may have made or read what is not known here; a sentence each."""
         self.commits  # noqa: B018 looking for them tells what is lost
-        began = {
-            run.about["git"]["commit"]: run.stage
-            for run in self.runs(WORKSPACE).all
-            if (run.about.get("git") or {}).get("commit")
-        }
+        runs = self.runs(WORKSPACE)
+        began = {run.commit: run.stage for run in runs.all if run.commit}
         gone = self.history.missing(began)
         return [
             *self.history.lost,
+            *runs.lost,
             *(
                 f"{began[sha]} ran at commit {sha[:12]}, which this repository does not have: "
                 "history was cut off or rewritten"

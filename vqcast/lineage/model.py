@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from vqcast.lineage.evidence import Evidence, Model, source_of, union
 from vqcast.lineage.locks import RAW
-from vqcast.lineage.runs import Run
+from vqcast.lineage.runs import Run, Runs
 
 
 def audit_model(evidence: Evidence, path: str, revision: str, with_videos: bool) -> dict:
@@ -32,7 +32,7 @@ def audit_model(evidence: Evidence, path: str, revision: str, with_videos: bool)
             }
             for entry in model.chain.stages
         ],
-        "lost": _lost(evidence, model),
+        "lost": _lost(evidence, model, runs),
         "clips_tables": model.manifests,
         "videos": len(videos),
         "clips": sum(video["clips"] for video in videos),
@@ -46,12 +46,12 @@ def audit_model(evidence: Evidence, path: str, revision: str, with_videos: bool)
     return report
 
 
-def _lost(evidence: Evidence, model: Model) -> list[str]:
+def _lost(evidence: Evidence, model: Model, runs: Runs) -> list[str]:
     """What of the chain is not known, and why it may be so."""
     missing = [
         f"no dvc.lock of any commit says what made {path} (md5 {md5})" for path, md5 in model.chain.missing
     ]
-    return [*missing, *evidence.lost_history()] if missing else []
+    return list(dict.fromkeys([*missing, *runs.lost, *(evidence.lost_history() if missing else ())]))
 
 
 def _kind_of_source(model: Model) -> str:

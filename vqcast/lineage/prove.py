@@ -46,7 +46,8 @@ def audit_prove(evidence: Evidence, path: str, revision: str, keep: bool, say: C
     model = evidence.model(path, commit)
     runs = evidence.runs(commit)
     _refuse_stale(model)
-    report: dict = {"model": model.path, "md5": model.md5, "revision": commit, "stages": [], "notes": []}
+    report: dict = {"model": model.path, "md5": model.md5, "revision": commit, "stages": []}
+    report["notes"] = list(runs.lost)
     with _clone(evidence, model, commit, keep, report["notes"]) as clone:
         try:
             for entry in model.chain.stages:

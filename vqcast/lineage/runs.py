@@ -26,6 +26,11 @@ class Run:
     about: dict  # see vqcast/work/record.py
     prefect: str | None  # the flow run that it was a part of
 
+    @property
+    def commit(self) -> str | None:
+        """What was checked out when it began."""
+        return (self.about.get("git") or {}).get("commit")
+
     def summary(self) -> dict:
         """What a person asks first."""
         git = self.about.get("git") or {}
@@ -49,15 +54,25 @@ class Run:
 
 
 class Runs:
-    """All runs that some revisions' lineage folders tell of, newest first."""
+    """All runs that some revisions' lineage folders tell of, newest first.
+
+    lost: the files that are no lineage of a run, such as what a power cut left of one; a sentence each.
+    """
 
     def __init__(self, history: History, revisions: Iterable[str]):
         told: dict[str, Run] = {}
+        damaged: dict[str, str] = {}  # why, by path
+        whole = set()
         for revision in revisions:
             for path, content in history.files(revision, FOLDER):
                 if path.endswith(".jsonl"):
-                    run = _read(path, content)
-                    told.setdefault(run.id, run)
+                    try:
+                        run = _read(path, content)
+                        told.setdefault(run.id, run)
+                        whole.add(path)
+                    except VqcastError as error:
+                        damaged[path] = str(error)
+        self.lost = [why for path, why in damaged.items() if path not in whole]
         self.all = sorted(told.values(), key=lambda run: run.began, reverse=True)
 
     def maker(self, entry: Entry) -> Run | None:
@@ -68,10 +83,14 @@ class Runs:
 
 def _read(path: str, content: bytes) -> Run:
     try:
-        events = [json.loads(line) for line in content.splitlines()]
+        events = [json.loads(line) for line in content.split(b"\n") if line]
         first, last = events[0], events[-1]
         about = first["run"]["facets"]["vqcast"]["about"] | last["run"]["facets"]["vqcast"]["about"]
         facets = last["run"]["facets"]
+        commit = (about.get("git") or {}).get("commit") or ""
+        for text in (first["run"]["runId"], first["job"]["name"], first["eventTime"], commit):
+            if not isinstance(text, str):
+                raise ValueError("not a text")
         outs = {
             out["name"]: out["facets"]["version"]["datasetVersion"] for out in _versioned(last["outputs"])
         }
@@ -86,7 +105,7 @@ def _read(path: str, content: bytes) -> Run:
             about=about,
             prefect=facets.get("parent", {}).get("run", {}).get("runId"),
         )
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise VqcastError(f"{path} is damaged: it is no lineage of a run") from None
 
 

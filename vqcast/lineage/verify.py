@@ -19,6 +19,7 @@ class Findings:
     """What is wrong, file by file, and what could not be told."""
 
     faults: list[dict[str, str]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def fault(self, file: str, what: str) -> None:
@@ -48,6 +49,7 @@ def audit_verify(evidence: Evidence) -> dict:
     return {
         "files": len(hashed.files),
         "faults": findings.faults,
+        "lost": findings.lost,
         "notes": findings.notes,
     }
 
@@ -186,6 +188,7 @@ def _verify_params(root: Path, lock: Lock, findings: Findings) -> None:
 
 def _verify_runs(evidence: Evidence, lock: Lock, findings: Findings) -> None:
     runs = evidence.runs(WORKSPACE)
+    findings.lost += runs.lost
     for entry in lock.entries.values():
         if runs.maker(entry) is None:
             findings.notes.append(
@@ -196,6 +199,7 @@ def _verify_runs(evidence: Evidence, lock: Lock, findings: Findings) -> None:
 def tell_verify(report: dict) -> list[str]:
     """The report as a person reads it."""
     lines = [f"{row['file']}: {row['fault']}" for row in report["faults"]]
+    lines += [f"LOST: {sentence}" for sentence in report["lost"]]
     lines += [f"note: {note}" for note in report["notes"]]
     count = len({row["file"] for row in report["faults"]})
     return [

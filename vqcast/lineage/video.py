@@ -29,7 +29,7 @@ def audit_video(evidence: Evidence, asked: str) -> dict:
 
 
 def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
-    current = evidence.history.lock() if (evidence.root / "dvc.lock").is_file() else Lock({})
+    current, damaged = _current(evidence)
     by_blob = index.locks(evidence)
     locks = [current, *by_blob.values()]
     manifests = {md5 for lock in locks for entry in lock.entries.values() for md5 in _manifests(entry)}
@@ -40,7 +40,7 @@ def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
     clips = index.by_contents(contents)
     if found_by == "id":
         lost_tables += lost_contents  # in which it may have had another content, which a copy has as well
-    lost = [*lost_tables, *evidence.lost_history()]
+    lost = [*lost_tables, *damaged, *evidence.lost_history()]
     videos = sorted({clip["video"] for clip in clips} | index.videos_with(contents) | named)
     left_out = _left_out(evidence, asked, videos, lost)
     if not videos and not left_out:
@@ -64,6 +64,16 @@ def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
         "bytes_left": _bytes_left(evidence, contents, clips, holders, locks, now),
         "lost": lost,
     }
+
+
+def _current(evidence: Evidence) -> tuple[Lock, list[str]]:
+    """What the folder's own dvc.lock says, and why that cannot be known."""
+    if not (evidence.root / "dvc.lock").is_file():
+        return Lock({}), []
+    try:
+        return evidence.history.lock(), []
+    except VqcastError as error:
+        return Lock({}), [str(error)]
 
 
 def _manifests(entry) -> list[str]:

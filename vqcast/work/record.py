@@ -205,13 +205,19 @@ def _job_facets(git: dict | None) -> dict:
 
 
 def _close(path: Path) -> None:
-    """Give a run its last event if it has none: another run of its stage is to begin, so it is over."""
-    lines = path.read_text().splitlines()
-    if len(lines) != 1:
+    """Give a run its last event if it has none: another run of its stage is to begin, so it is over.
+
+    What a power cut or a full disk left of an event stays as it is, for the audit to call lost.
+    """
+    first, *rest = path.read_bytes().split(b"\n")
+    if rest != [b""]:
         return
-    event = json.loads(lines[0])
-    event |= {"eventType": "ABORT", "eventTime": datetime.now(UTC).isoformat()}
-    event["run"]["facets"]["errorMessage"] = {"message": NEVER_ENDED, "programmingLanguage": "python"}
+    try:
+        event = json.loads(first)
+        event |= {"eventType": "ABORT", "eventTime": datetime.now(UTC).isoformat()}
+        event["run"]["facets"]["errorMessage"] = {"message": NEVER_ENDED, "programmingLanguage": "python"}
+    except (ValueError, KeyError, TypeError):
+        return
     with path.open("a") as file:
         file.write(json.dumps(event, sort_keys=True) + "\n")
 
