@@ -1,6 +1,7 @@
 """The operator's door to the pipeline: `python pipeline.py COMMAND --help` says all about each command."""
 
 import argparse
+import os
 import signal
 import sys
 
@@ -31,7 +32,12 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit_on_signal)  # so that exit handlers run: one stops the Prefect server
     try:
-        return arguments.command(arguments)
+        code = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read along, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except VqcastError as error:
         print(f"pipeline.py: {error}", file=sys.stderr)
         return 1

@@ -37,7 +37,7 @@ def content_faults(root: Path, lock: Lock, notes: list[str]) -> Iterator[Fault]:
         ((RAW,), _store),
         ((RAW, CLIPS, SHARDS), _clips),
         ((), _models),
-        ((CLIPS, LATENTS, f"{MODELS}vqvae"), _latents),
+        ((CLIPS, SHARDS, f"{MODELS}vqvae", LATENTS), _latents),
         ((LATENTS, SAMPLES), _samples),
     ):
         if all(lock.hash(path) and (root / path).exists() for path in needed):
@@ -101,6 +101,8 @@ def _models(root: Path, lock: Lock, notes: list[str]) -> Iterator[Fault]:
     """The weights are those that each config.json states, and all belong to one VQ-VAE."""
     configs = {}
     for path in lock.models:
+        if not (root / path).exists():
+            continue
         config = f"{path}/config.json"
         try:
             configs[path] = json.loads((root / config).read_text())

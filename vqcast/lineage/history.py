@@ -60,7 +60,7 @@ class History:
         said = _complaints(finished) or ["it failed"]
         if "not a git repository" in said[0]:
             raise VqcastError(f"{self.root} is no git repository: without its commits nothing can be audited")
-        raise VqcastError(f"git: {said[0].removeprefix('fatal: ')}")
+        raise VqcastError(f"git: {' '.join(said).removeprefix('fatal: ')}")
 
     def commits(self) -> list[Commit]:
         """Those that changed a dvc.lock, newest first: of all branches and tags, and what git remembers of
@@ -90,6 +90,11 @@ class History:
         answer = self._git("cat-file", "--batch-check", input="\n".join(names).encode()).decode()
         rows = zip(names, answer.split("\n"), strict=False)
         return [name for name, row in rows if row.endswith(" missing")]
+
+    def has_just_what_is_committed(self, path: str) -> bool:
+        """Whether the folder has of `path` what the commit has, nothing more, less or else."""
+        status = self._run("status", "--porcelain", "--ignored", "--untracked-files=all", "--", path)
+        return not status.stdout  # nothing at all of what lies outside of the repository
 
     def _tips(self) -> list[str]:
         """What HEAD, every branch, tag and other reference names, as far as it is there."""

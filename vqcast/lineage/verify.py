@@ -41,7 +41,7 @@ def audit_verify(evidence: Evidence) -> dict:
         for path, md5 in entry.outs.items():
             _verify_out(evidence, hashed, path, md5, findings)
         _verify_sizes(evidence.root, sizes[entry.stage], findings)
-        _verify_inputs(lock, entry, hashed, findings)
+        _verify_inputs(evidence, lock, entry, hashed, findings)
     _verify_definition(evidence.root, lock, sizes, findings)
     for file, what in content_faults(evidence.root, lock, findings.notes):
         findings.fault(file, what)
@@ -89,7 +89,7 @@ def _verify_out(evidence: Evidence, hashed: _Hashed, path: str, md5: str, findin
     if found == md5:
         return
     if found is None:
-        findings.fault(path, "is missing")
+        findings.lost.append(f"{path} is not here (md5 {md5}); `dvc pull {path}` brings what a remote has")
         return
     expected = evidence.objects.listing(md5)
     if not expected or md5_listing(expected) != md5:
@@ -123,13 +123,18 @@ def _verify_sizes(root: Path, stage: dict, findings: Findings) -> None:
             findings.fault("dvc.lock", f"says {out['path']} has {out['nfiles']} files; it has {len(files)}")
 
 
-def _verify_inputs(lock: Lock, entry: Entry, hashed: _Hashed, findings: Findings) -> None:
+def _verify_inputs(evidence: Evidence, lock: Lock, entry: Entry, hashed: _Hashed, findings: Findings) -> None:
     """What a stage read must be what the stage before made, or what lies there."""
     for path, md5 in entry.deps.items():
         made = lock.hash(path)
         if made is not None and made != md5:
             findings.fault("dvc.lock", f"{entry.stage} took {path} with the hash {md5}, and {made} was made")
         elif made is None and (found := hashed.md5(path)) != md5:
+            if not (evidence.root / path).is_file() and evidence.history.has_just_what_is_committed(path):
+                findings.lost.append(
+                    f"{path}, as {entry.stage} read it (md5 {md5}), is not here, or just what git keeps of it"
+                )
+                continue
             what = "is missing" if found is None else f"has the hash {found}"
             findings.fault(path, f"is not what {entry.stage} ran with: it {what}, and dvc.lock says {md5}")
 
@@ -206,5 +211,7 @@ def tell_verify(report: dict) -> list[str]:
         *lines,
         f"{report['files']} files read, {count} differ"
         if count
+        else f"{report['files']} files read, all as they should be, as far as they are here"
+        if report["lost"]
         else f"{report['files']} files read, all as they should be",
     ]
