@@ -275,6 +275,23 @@ def test_exclusions_are_refreshed_and_committed_with_the_model(workspace, enviro
     assert git(workspace, environment, "status", "--porcelain") == ""
 
 
+def test_empty_table_takes_nobody_back_unless_that_is_said(workspace, environment, tmp_path):
+    table = tmp_path / "from the lawyers.csv"
+    table.write_text("id,reason,date\nb,asked for,2026-01-31\n")
+    promoted(workspace, environment, "--exclude", str(table))
+    before = state(workspace, environment)
+    table.write_text("id,reason,date\n")
+    finished = retrain(workspace, environment, "--exclude", str(table))
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1] == (
+        f"pipeline.py: the exclusions at {table} exclude nobody, and the committed table 1: "
+        "--exclude-none says that this is meant"
+    )
+    assert state(workspace, environment) == before
+    promoted(workspace, environment, "--exclude", str(table), "--exclude-none")
+    assert git(workspace, environment, "show", "HEAD:data/exclude.csv") == "id,reason,date"
+
+
 def test_files_that_params_yaml_names_and_git_does_not_have_are_found_where_a_model_is_made(
     workspace, environment
 ):

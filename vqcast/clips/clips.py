@@ -61,13 +61,15 @@ class ShardPlan:
 
     def __init__(self, raw: str | Path, videos_per_shard: int, exclusions: Exclusions):
         self._table = read_table(raw, RAW, RAW.names).combine_chunks()
-        videos, splits, status = (self._table[name].to_pylist() for name in ("video", "split", "status"))
+        columns = ("video", "split", "status", "sha256")
+        videos, splits, status, contents = (self._table[name].to_pylist() for name in columns)
+        excluded = exclusions.taken_out(dict(zip(videos, contents, strict=True)))
         self._rows: list[list[int]] = []  # of the videos that were had
         self.names: list[str] = []
         self.keys: list[str] = []
         for place in lay_out(videos, splits, videos_per_shard):
             had = (row for row in place.rows if status[row] == "ok")
-            rows = [row for row in had if exclusions.reason(videos[row]) is None]
+            rows = [row for row in had if videos[row] not in excluded]
             if rows:
                 self._rows.append(rows)
                 self.names.append(f"{place.name}.arrow")

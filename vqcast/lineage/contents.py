@@ -19,9 +19,10 @@ from vqcast.errors import VqcastError
 from vqcast.lineage.locks import CLIPS, MODELS, RAW, Lock
 from vqcast.sampling.store import Samples
 from vqcast.settings.params import load_settings
+from vqcast.sources.exclusions import IDLE
 from vqcast.sources.manifest import CLIPS as CLIPS_SCHEMA
 from vqcast.sources.manifest import RAW as RAW_SCHEMA
-from vqcast.sources.manifest import read_manifest
+from vqcast.sources.manifest import read_manifest, read_notes
 from vqcast.work.files import sha256_file
 from vqcast.work.hashes import THREADS
 
@@ -51,6 +52,7 @@ def _store(root: Path, lock: Lock, notes: list[str]) -> Iterator[Fault]:
     """The downloaded files are those that data/raw.parquet pins."""
     rows = [row for row in read_manifest(root / RAW, RAW_SCHEMA) if row["status"] == "ok"]
     there = [row for row in rows if (root / STORE / row["file"]).is_file()]
+    notes += [note for note in read_notes(root / RAW) if IDLE in note]
     if len(there) < len(rows):
         notes.append(f"{len(rows) - len(there)} of {len(rows)} downloaded files are not in {STORE}")
     with ThreadPoolExecutor(THREADS) as pool:

@@ -14,7 +14,8 @@ All is done in a clone of the workspace under .vqcast, which shares its DVC cach
 videos, so that the workspace, its dvc.lock and its git repository stay as they are until a model is promoted;
 after a run that failed, was killed or made no better model, nothing has changed. What is committed counts.
 
-  1. The table of exclusions is taken from --exclude, if that is given. The stages that read the world, such
+  1. The table of exclusions is taken from --exclude, if that is given; an empty one takes nobody back, unless
+     --exclude-none says so. The stages that read the world, such
      as download, run anyway: annotation files are read again, and videos that may have come back are tried.
   2. Every stage brings its part up to date.
   3. The gate judges the promoted model (the newest tags of the models that dvc.yaml lists under artifacts, or
@@ -120,6 +121,11 @@ def _add_retraining_options(parser: argparse.ArgumentParser) -> None:
         "--exclude", metavar="SOURCE", help="file or URL of the table to put in the place of data/exclude.csv"
     )
     options.add_argument(
+        "--exclude-none",
+        action="store_true",
+        help="take that table even where it excludes nobody, and the one in its place somebody",
+    )
+    options.add_argument(
         "--sync",
         action="store_true",
         help="start from the branch's upstream, and push there what is promoted",
@@ -136,6 +142,7 @@ def _parameters(arguments: argparse.Namespace) -> dict:
         "margin": arguments.margin,
         "metric": arguments.metric,
         "exclude": exclude,
+        "exclude_none": arguments.exclude_none,
         "sync": arguments.sync,
         "time_limit": arguments.time_limit,
     }

@@ -4,6 +4,7 @@ Until a model is promoted, the workspace, its dvc.lock and its git repository ar
 happens in clones under .vqcast, which share the workspace's DVC cache.
 """
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def retrain(
     margin: float = MARGIN,
     metric: str | None = None,
     exclude: str | None = None,
+    exclude_none: bool = False,
     sync: bool = False,
     time_limit: float | None = None,
     retry_delays: Sequence[float] = RETRY_DELAYS,
@@ -62,7 +64,8 @@ def retrain(
     """Retrain the project in the current folder on what there is now; promote the model if it is no worse.
 
     margin, metric: see `vqcast.retraining.gate.compare`. exclude: file or URL of the table to put in the
-    place of data/exclude.csv. sync: start from the branch's upstream, and push there what is promoted.
+    place of data/exclude.csv; one that excludes nobody is refused where that one does, unless exclude_none.
+    sync: start from the branch's upstream, and push there what is promoted.
     """
     root = Path.cwd()
     say = get_run_logger()
@@ -71,7 +74,8 @@ def retrain(
         refuse_inside_stage()
         with sole_use(root, say.info):
             how = HowToRun(time_limit=time_limit, retry_delays=retry_delays)
-            return Completed(message=_Retraining(root, how, groups, say).run(margin, metric, exclude, sync))
+            retraining = _Retraining(root, how, groups, say)
+            return Completed(message=retraining.run(margin, metric, exclude, exclude_none, sync))
     except VqcastError as error:
         return Failed(message=str(error))
     except BaseException:
@@ -83,7 +87,9 @@ class _Retraining:
     def __init__(self, root: Path, how: HowToRun, groups: ProcessGroups, say: logging.Logger):
         self.root, self.how, self.groups, self.say = root, how, groups, say
 
-    def run(self, margin: float, metric: str | None, exclude: str | None, sync: bool) -> str:
+    def run(
+        self, margin: float, metric: str | None, exclude: str | None, exclude_none: bool, sync: bool
+    ) -> str:
         """Do it all; what came of it, in a sentence."""
         branch, start = current_branch(self.root), git(self.root, "rev-parse", "HEAD")
         upstream = upstream_of(self.root, branch) if sync else None
@@ -92,7 +98,7 @@ class _Retraining:
             _advance(candidate, upstream)
         furnish(candidate, self.root, self.root / SCRATCH)
         if exclude:
-            _refresh_exclusions(exclude, candidate)
+            _refresh_exclusions(exclude, candidate, exclude_none)
         self._make(candidate)
         verdict, tagged = self._judge(candidate, read_models(candidate), metric, margin)
         self.say.info(verdict.sentence)
@@ -200,8 +206,10 @@ def _advance(candidate: Path, upstream: Upstream) -> None:
     git(candidate, "checkout", "--quiet", "--detach", "FETCH_HEAD")
 
 
-def _refresh_exclusions(source: str, clone: Path) -> None:
-    path = clone / EXCLUDE
+def _refresh_exclusions(source: str, clone: Path, exclude_none: bool) -> None:
+    path, before = clone / EXCLUDE, {}
+    with contextlib.suppress(VqcastError):  # a table that is none excludes nobody
+        before = read_exclusions(path).reasons
     try:
         if source.startswith(("http://", "https://")):
             response = httpx.get(source, follow_redirects=True, timeout=60)
@@ -213,9 +221,14 @@ def _refresh_exclusions(source: str, clone: Path) -> None:
         raise VqcastError(f"the exclusions at {source} cannot be read: {error}") from None
     path.write_bytes(content)
     try:
-        read_exclusions(path)
+        after = read_exclusions(path).reasons
     except VqcastError as error:
         raise VqcastError(str(error).replace(str(path), source)) from None
+    if before and not after and not exclude_none:
+        raise VqcastError(
+            f"the exclusions at {source} exclude nobody, and the committed table {len(before)}: "
+            "--exclude-none says that this is meant"
+        )
 
 
 def _promoted_models(clone: Path, models: Mapping[str, str]) -> Promoted | None:

@@ -9,7 +9,7 @@ from vqcast.errors import TransientError, VqcastError
 from vqcast.settings.data import Download
 from vqcast.sources.archives import KineticsArchives
 from vqcast.sources.directory import Directory
-from vqcast.sources.exclusions import Exclusions, read_exclusions
+from vqcast.sources.exclusions import CONTENT, Exclusions, read_exclusions
 from vqcast.sources.manifest import RAW, summary, write_manifest
 from vqcast.sources.sample import Sample
 from vqcast.sources.sources import Fetched, Source, Video
@@ -26,7 +26,8 @@ def download(
     Rows come in the source's own order, so that videos added to its end move no other.
     kinetics: folder of the annotation files and lists that are no URLs.
     exclude: table of the videos that are left out.
-    Says on stderr which videos are not there.
+    Says on stderr which videos are not there, and which exclusions took out nothing; the table's notes say
+    what each took out.
     Raises VqcastError where there is no video, or where too many cannot be had; TransientError if enough of
     them may be had later.
     """
@@ -40,12 +41,12 @@ def download(
         fetched += some
     fetched += source.missing(fetched)
     rows = _rows(fetched, source.order)
-    _exclude(rows, exclusions)
+    notes = _exclude(rows, exclusions)
     _reject_train_copies_of_val(rows)
     if table := shortfall(rows):
         print(table, file=sys.stderr)
     _check_failures(rows, settings.max_failed_share)
-    write_manifest(rows, RAW, out)
+    write_manifest(rows, RAW, out, notes)
 
 
 def source_of(settings: Download, kinetics: Path, exclusions: Exclusions) -> Source:
@@ -82,11 +83,21 @@ def _row(fetched: Fetched) -> dict:
     return row
 
 
-def _exclude(rows: list[dict], exclusions: Exclusions) -> None:
+def _exclude(rows: list[dict], exclusions: Exclusions) -> list[str]:
+    """Leave out what is excluded, copies under other names too; what each line of the table took out."""
+    contents = {row["video"]: row.get("sha256") for row in rows}
+    taken_out = exclusions.taken_out(contents)
     for row in rows:
-        reason = exclusions.reason(row["video"])
-        if reason is not None:
-            _leave_out(row, "excluded", reason)
+        if (id := taken_out.get(row["video"])) is not None:
+            by_name = exclusions.reason(row["video"]) is not None or id.startswith(CONTENT)
+            copy = "" if by_name else f"; its content is that of {id!r}"
+            _leave_out(row, "excluded", exclusions.reasons[id] + copy)
+    took, idle = exclusions.account(taken_out, contents)
+    if exclusions.reasons:
+        print(f"exclusions: {len(took)} ids took out {len(taken_out)} videos", file=sys.stderr)
+    for sentence in idle:
+        print(f"exclusions: {sentence}", file=sys.stderr)
+    return [*idle, *took]
 
 
 def _reject_train_copies_of_val(rows: list[dict]) -> None:

@@ -1,6 +1,7 @@
 """The two tables of videos: data/raw.parquet, a row a video, and data/clips.parquet, a row a clip."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from vqcast.errors import VqcastError
 from vqcast.work.files import appearing
 
 SPLITS = ("train", "val")
+NOTES = b"notes"  # in the file's metadata: a JSON list of sentences
 ROWS_AT_ONCE = 10_000  # held as Python objects while a table is written
 
 RAW = pa.schema(
@@ -60,13 +62,25 @@ CLIPS = pa.schema(
 )
 
 
-def write_manifest(rows: Iterable[dict], schema: pa.Schema, path: str | Path) -> None:
-    """Write `rows` as they are ordered, however many; a key that a row lacks is null."""
+def write_manifest(
+    rows: Iterable[dict], schema: pa.Schema, path: str | Path, notes: Sequence[str] = ()
+) -> None:
+    """Write `rows` as they are ordered, however many; a key that a row lacks is null.
+
+    notes: what is to be said of the table as a whole, such as what each exclusion took out.
+    """
+    if notes:
+        schema = schema.with_metadata({NOTES: json.dumps(list(notes))})
     rows = iter(rows)
     chunks = iter(lambda: list(itertools.islice(rows, ROWS_AT_ONCE)), [])
     with appearing(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         for chunk in chunks:
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+
+
+def read_notes(path: str | Path) -> list[str]:
+    """What `write_manifest` was given to say of the table as a whole."""
+    return json.loads((pq.read_schema(path).metadata or {}).get(NOTES, b"[]"))
 
 
 def read_manifest(path: str | Path, schema: pa.Schema) -> list[dict]:
