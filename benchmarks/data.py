@@ -61,7 +61,7 @@ def save_random_vqvae(folder: Path, settings: Settings) -> None:
     network = VQVAE(settings.vqvae)
     for quantizer in (network.quantize_top, network.quantize_bottom):
         quantizer.codebook.normal_(std=0.1)
-    save_vqvae(folder, network, settings.clip.size)
+    save_vqvae(folder, network, settings.clip.resolution)
 
 
 def rate(batches: Iterable[int]) -> float:
@@ -134,7 +134,7 @@ def speed(folder: Path) -> dict[str, object]:
 def memory(folder: Path) -> dict[str, object]:
     """The peak of the encode stage with few clips and with many, which are copies of one small clip."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
-    document["clip"]["size"] = 32
+    document["clip"]["resolution"] = 32
     document["vqvae"] |= {"hidden": 8, "residual": 8, "residual_layers": 1, "codes": 16, "code_dim": 8}
     document["window"] |= {"stride": 16}
     (folder / "params.yaml").write_text(yaml.safe_dump(document))
@@ -201,7 +201,7 @@ def size(folder: Path) -> dict[str, float]:
     folder.mkdir()
     settings = load_settings(ROOT / "params.yaml")
     vqvae = dataclasses.replace(settings.vqvae, codes=CODES)
-    grids = Grids.of(settings.window, settings.clip.size, vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, vqvae)
     sample, frames = settings.download.sample, settings.window
     windows_of_clip = (sample.frames - frames.frames) // frames.stride + 1
     rng, written, clips = np.random.default_rng(0), 0, {}

@@ -127,7 +127,7 @@ def _operations_a_window(task: Task) -> int:
 
 def priors(settings: Settings) -> tuple[TopPriorNetwork, BottomPriorNetwork]:
     """Both priors with random weights; those that begin at zero too, so that all of a network counts."""
-    grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     torch.manual_seed(0)
     with device():
         networks = (

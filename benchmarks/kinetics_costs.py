@@ -170,7 +170,9 @@ def encoded_windows_a_second(folder: Path, settings: Settings) -> float:
     sha256 = read_config(folder / "vqvae", "vqvae")["sha256"]
     encoder = Encoder(str(folder / "vqvae"), sha256, settings.window, 1, folder, folder / "none")
     vqvae = load_vqvae(folder / "vqvae")
-    batch = torch.randint(256, (1, settings.window.frames, settings.clip.size, settings.clip.size, 3))
+    batch = torch.randint(
+        256, (1, settings.window.frames, settings.clip.resolution, settings.clip.resolution, 3)
+    )
     batch = batch.to(torch.uint8)
     seconds = [timed(lambda: encoder.codes_of(vqvae, batch)) for _ in range(WINDOWS_ENCODED + 1)]
     return 1 / statistics.median(seconds[1:])
@@ -179,7 +181,7 @@ def encoded_windows_a_second(folder: Path, settings: Settings) -> float:
 def latents(folder: Path, settings: Settings) -> tuple[float, float]:
     """Bytes on disk of a window of codes that could not be any, and median seconds to read one."""
     shard = folder / "train-00000.parquet"
-    rng, grids = np.random.default_rng(0), Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    rng, grids = np.random.default_rng(0), Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     codes = (
         [rng.integers(0, settings.vqvae.codes, grids.shape(level), np.uint16) for level in LEVELS]
         for _ in range(WINDOWS_WRITTEN)

@@ -61,7 +61,7 @@ def trained(folder: Path, download: dict, sees_given: bool, minutes: float) -> d
     taken = minutes_of(folder, download, sees_given, steps)
     figures, windows = judged(folder)
     settings = load_settings(folder / "params.yaml")
-    grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     codes = math.prod(grids.top) + math.prod(grids.bottom)
     bits = codes * math.log2(settings.vqvae.codes)
     result = {**figures, "bits_per_window": bits, "windows": windows, "steps": steps, "minutes": taken}

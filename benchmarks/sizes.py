@@ -43,7 +43,7 @@ STEPS = {
 
 def sizes(settings: Settings) -> dict[str, dict]:
     """`shapes`, `parameters` and `codes`, each by name, of the networks that `settings` describe."""
-    grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     codes = settings.vqvae.codes
     with torch.device("meta"):
         networks = nn.ModuleDict(
@@ -63,7 +63,7 @@ def _shapes(networks: nn.ModuleDict, settings: Settings, grids: Grids) -> dict[s
         for step in steps:
             name = f"{part}.{step}"
             networks.get_submodule(name).register_forward_hook(_recorder(shapes, name))
-    window = (settings.window.frames, settings.clip.size, settings.clip.size)
+    window = (settings.window.frames, settings.clip.resolution, settings.clip.resolution)
     top, bottom = _no_codes(grids.top), _no_codes(grids.bottom)
     prefix_top = _no_codes((grids.prefix_top, *grids.top[1:]))
     prefix_bottom = _no_codes((grids.prefix_bottom, *grids.bottom[1:]))
@@ -119,7 +119,7 @@ def _masked(conv: MaskedConv3d) -> int:
 def _codes(settings: Settings, grids: Grids) -> dict[str, int | float | list[int]]:
     window = math.prod(grids.top) + math.prod(grids.bottom)
     bits = window * math.log2(settings.vqvae.codes)
-    pixels = settings.window.frames * settings.clip.size**2
+    pixels = settings.window.frames * settings.clip.resolution**2
     return {
         "top": list(grids.top),
         "bottom": list(grids.bottom),
@@ -150,7 +150,7 @@ def main() -> None:
     except VqcastError as error:
         sys.exit(f"sizes: {error}")
     report = sizes(settings)
-    window, size = settings.window, settings.clip.size
+    window, size = settings.window, settings.clip.resolution
     print(f"{arguments.params}: windows of {window.frames} frames of {size} x {size}, {window.given} given")
     for section, figures in report.items():
         print(f"\n{section}")

@@ -57,7 +57,7 @@ def make_parameters(annotations: list[str], val_windows: int) -> None:
     document = yaml.safe_load((ROOT / "presets/kinetics600.yaml").read_text())
     document["download"]["kinetics"]["annotations"] = annotations
     document["download"]["kinetics_archives"]["lists"] = ["archives.txt"]
-    document["clip"]["size"] = SIZE
+    document["clip"]["resolution"] = SIZE
     document["window"]["stride"] = 1
     document["sample"]["windows"] = min(PREDICTED, val_windows)
     document["vqvae"] |= SMALL_VQVAE
@@ -147,7 +147,7 @@ def encode() -> None:
 
 def shapes(settings: Settings) -> dict[str, tuple[int, int, int]]:
     """Size (T, H, W) of each of LEVELS."""
-    grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     return {level: grids.shape(level) for level in LEVELS}
 
 

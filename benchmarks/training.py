@@ -55,7 +55,7 @@ class RandomPixels(Dataset):
     """Windows of noise, uint8 (3, T, H, W)."""
 
     def __init__(self, settings: Settings):
-        shape = (3, settings.window.frames, settings.clip.size, settings.clip.size)
+        shape = (3, settings.window.frames, settings.clip.resolution, settings.clip.resolution)
         self.windows = torch.randint(256, (WINDOWS, *shape), dtype=torch.uint8)
 
     def __len__(self) -> int:
@@ -70,7 +70,7 @@ class RandomCodes(Dataset):
 
     def __init__(self, settings: Settings):
         vqvae = settings.vqvae
-        grids = Grids.of(settings.window, settings.clip.size, vqvae)
+        grids = Grids.of(settings.window, settings.clip.resolution, vqvae)
         self.manifest = SimpleNamespace(codes=vqvae.codes, grids=grids)
         self.codebooks = {level: torch.randn(vqvae.codes, vqvae.code_dim) for level in ("top", "bottom")}
         prefix = {"prefix_top": grids.prefix_top, "prefix_bottom": grids.prefix_bottom}
@@ -160,7 +160,7 @@ def measured(network: str, how: str) -> float:
 
 def codes_of_a_step(network: str, settings: Settings) -> int:
     """Codes that a step's loss is of; the VQ-VAE's are those that it makes."""
-    grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     training = getattr(settings, f"train_{network}")
     if network == "vqvae":
         return training.batch_size * (math.prod(grids.top) + math.prod(grids.bottom))

@@ -43,7 +43,7 @@ def main() -> None:
         )
 
         def save(model: Path) -> None:
-            save_vqvae(model, task.network, settings.clip.size)
+            save_vqvae(model, task.network, settings.clip.resolution)
 
         train_and_publish(
             "train_vqvae",

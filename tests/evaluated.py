@@ -23,7 +23,7 @@ HOSTILE_PERSON = "<img src=x onerror=document.title='owned'>"
 HOSTILE_LICENCE = "</style><b>All</b> rights reserved"
 SMALL = {
     "window": {"stride": 16},
-    "clip": {"size": 32},
+    "clip": {"resolution": 32},
     "vqvae": {
         "hidden": 8,
         "residual": 4,

@@ -21,7 +21,7 @@ SMALL = {
         "source": "sample",
         "sample": {"train_videos": 5, "val_videos": 2, "frames": 20, "seed": 0},
     },
-    "clip": {"size": 32, "videos_per_shard": 2},
+    "clip": {"resolution": 32, "videos_per_shard": 2},
     "window": {"stride": 4},
     "vqvae": {"hidden": 8, "residual": 4, "residual_layers": 1, "codes": 16, "code_dim": 4},
     "expectation": {"hidden": 8, "layers": 2},

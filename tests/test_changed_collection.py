@@ -75,7 +75,7 @@ def make_collection(folder, numbers):
     (folder / "exclude.csv").write_text("id,reason,date\n")
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings["download"] |= {"source": "directory", "directory": {"root": "videos", "val_share": 0.5}}
-    settings["clip"] |= {"size": 32, "videos_per_shard": 2}
+    settings["clip"] |= {"resolution": 32, "videos_per_shard": 2}
     settings["window"] = {"frames": 16, "given": 4, "stride": 1}
     settings["encode"] = {"batch_size": 8}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))

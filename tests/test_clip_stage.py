@@ -101,7 +101,7 @@ def test_video_that_takes_too_long_is_rejected(place, folder):
 
 def test_source_size_is_the_displayed_one_and_clips_are_squares_of_the_wanted_size(place, folder):
     make_video(folder / "a.mp4", size="96x50")
-    row = one(clip_folder(place, size=40))
+    row = one(clip_folder(place, resolution=40))
     assert (row["width"], row["height"]) == (96, 50)
     _, mp4 = Shard(place.clips / row["shard"])[row["row"]]
     assert count_frames(mp4) == 20
@@ -178,7 +178,7 @@ def start_stages(folder):
     settings = yaml.safe_load((ROOT / "params.yaml").read_text())
     settings["download"]["source"] = "sample"
     settings["download"]["sample"] = {"train_videos": 30, "val_videos": 4, "frames": 20, "seed": 0}
-    settings["clip"] |= {"size": 64, "seconds": 10.0, "videos_per_shard": 9}
+    settings["clip"] |= {"resolution": 64, "seconds": 10.0, "videos_per_shard": 9}
     settings["window"] = {"frames": 16, "given": 4, "stride": 16}
     (folder / "data").mkdir(parents=True)
     (folder / "data/exclude.csv").write_text("id,reason,date\n")

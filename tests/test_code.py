@@ -83,8 +83,8 @@ def test_closure_refuses_relative_imports_which_it_does_not_follow(tmp_path):
 
 def test_sections_that_a_stage_reads_are_those_it_takes_from_settings(tmp_path):
     module = tmp_path / "stage.py"
-    module.write_text("settings = load_settings()\nwork(settings.clip.size, settings.window)")
-    assert settings_read(module) == {"clip", "window"}
+    module.write_text("settings = load_settings()\nwork(settings.clip.resolution, settings.window)")
+    assert settings_read(module) == {"clip.resolution", "window"}
 
 
 def test_a_stage_that_passes_the_whole_settings_on_is_refused(tmp_path):

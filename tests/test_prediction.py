@@ -46,7 +46,7 @@ class LatentsLike:
 def save_untrained_models(folder: Path, seed: int = 0, **more: dict) -> None:
     """params.yaml, and small networks of random weights, as the training stages save them."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for changed in (SMALL, {"clip": {"size": 16}}, more):
+    for changed in (SMALL, {"clip": {"resolution": 16}}, more):
         for section, changes in changed.items():
             params[section].update(changes)
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -55,9 +55,9 @@ def save_untrained_models(folder: Path, seed: int = 0, **more: dict) -> None:
     vqvae = vqvae_of(settings.vqvae, settings.expectation, settings.window.given, settings.window.frames)
     for quantizer in (vqvae.quantize_top, vqvae.quantize_bottom):
         quantizer.codebook.data.normal_()
-    save_vqvae(folder / "models/vqvae", vqvae, settings.clip.size)
+    save_vqvae(folder / "models/vqvae", vqvae, settings.clip.resolution)
     sha256 = yaml.safe_load((folder / "models/vqvae/config.json").read_text())["sha256"]
-    grids = Grids.of(settings.window, settings.clip.size, settings.vqvae)
+    grids = Grids.of(settings.window, settings.clip.resolution, settings.vqvae)
     latents = LatentsLike(settings.vqvae.codes, grids, sha256)
     for kind, build in (("top_prior", TopPriorNetwork), ("bottom_prior", BottomPriorNetwork)):
         section = getattr(settings, kind)

@@ -27,7 +27,7 @@ def paper():
 
 @pytest.fixture(scope="module")
 def grids(paper):
-    return Grids.of(paper.window, paper.clip.size, paper.vqvae)
+    return Grids.of(paper.window, paper.clip.resolution, paper.vqvae)
 
 
 @pytest.fixture(scope="module")

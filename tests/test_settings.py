@@ -46,8 +46,8 @@ def test_default_and_every_preset_are_good(path):
 
 
 def test_settings_hold_what_the_file_says(tmp_path):
-    settings = load_settings(write(tmp_path, {"clip.size": 128, "vqvae.first_stride": [2, 4, 4]}))
-    assert settings.clip.size == 128
+    settings = load_settings(write(tmp_path, {"clip.resolution": 128, "vqvae.first_stride": [2, 4, 4]}))
+    assert settings.clip.resolution == 128
     assert settings.vqvae.first_stride == (2, 4, 4)
 
 
@@ -60,8 +60,8 @@ def test_null_serves_where_a_key_may_be_without_a_value(tmp_path):
 
 
 def test_unknown_key_is_named_with_the_one_it_may_mean(tmp_path):
-    said = refusal(tmp_path, clip__siez=64)
-    assert said.endswith("params.yaml: clip.siez is not a parameter; did you mean clip.size?")
+    said = refusal(tmp_path, clip__resoluton=64)
+    assert said.endswith("params.yaml: clip.resoluton is not a parameter; did you mean clip.resolution?")
 
 
 def test_unknown_key_like_no_other_is_named_alone(tmp_path):
@@ -88,10 +88,10 @@ def test_missing_section_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("clip.size", "64", "clip.size must be a whole number, not '64'"),
-        ("clip.size", 64.0, "clip.size must be a whole number, not 64.0"),
-        ("clip.size", True, "clip.size must be a whole number, not True"),
-        ("clip.size", None, "clip.size must be a whole number, not None"),
+        ("clip.resolution", "64", "clip.resolution must be a whole number, not '64'"),
+        ("clip.resolution", 64.0, "clip.resolution must be a whole number, not 64.0"),
+        ("clip.resolution", True, "clip.resolution must be a whole number, not True"),
+        ("clip.resolution", None, "clip.resolution must be a whole number, not None"),
         ("clip.seconds", "ten", "clip.seconds must be a number, not 'ten'"),
         ("download.source", 3, "download.source must be a text, not 3"),
         ("vqvae.first_stride", 4, "vqvae.first_stride must be a list of 3 numbers, not 4"),
@@ -121,7 +121,7 @@ def test_wrong_type_is_said_with_key_and_value(tmp_path, key, value, said):
         ("download.kinetics.max_per_label", 0),
         ("download.kinetics_archives.max_clip_bytes", 0),
         ("download.network.tries", 0),
-        ("clip.size", -64),
+        ("clip.resolution", -64),
         ("clip.fps", 0),
         ("clip.crf", 52),
         ("clip.seconds", float("nan")),
@@ -154,7 +154,7 @@ def test_value_out_of_range_is_said_with_its_section_and_key(tmp_path, key, valu
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("clip.size", 68, "clip.size (68) must be a multiple of 8, the VQ-VAE's spatial stride"),
+        ("clip.resolution", 68, "clip.resolution (68) must be a multiple of 8, the VQ-VAE's spatial stride"),
         ("window.frames", 18, "window.frames (18) must be a multiple of 4, the VQ-VAE's temporal stride"),
         ("window.given", 3, "window.given (3) must be a multiple of 4, the VQ-VAE's temporal stride"),
         ("window.given", 16, "window.given (16) must be less than window.frames (16)"),

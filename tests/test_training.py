@@ -19,7 +19,7 @@ from tests.conftest import ROOT, files_below
 TINY = {
     "window": {"stride": 16},
     "download": {"sample": {"train_videos": 6, "val_videos": 3, "frames": 34, "seed": 0}},
-    "clip": {"size": 32, "videos_per_shard": 4},
+    "clip": {"resolution": 32, "videos_per_shard": 4},
     "vqvae": {"hidden": 8, "residual": 8, "residual_layers": 1, "codes": 16, "code_dim": 8},
     "train_vqvae": {"steps": 60, "batch_size": 2, "validate_every": 10, "checkpoint_every": 1},
     "top_prior": {"hidden": 8, "residual": 8, "layers": 2, "attention_every": 2, "heads": 2},

@@ -30,7 +30,7 @@ def place(tmp_path_factory, edge_videos):
     folder.mkdir()
     (folder / "odd").symlink_to(edge_videos / "videos")
     place.download(from_folder(folder, val_share=0))
-    place.rows = place.clip(size=64, seconds=2.0)
+    place.rows = place.clip(resolution=64, seconds=2.0)
     return place
 
 

@@ -38,7 +38,7 @@ def test_real_videos_give_clips_of_all_their_frames(tmp_path, real_videos, some)
 
     place = Workspace(tmp_path)
     place.download(from_folder(root))
-    rows = place.clip(size=64, seconds=2.0)
+    rows = place.clip(resolution=64, seconds=2.0)
 
     frames = Counter()
     for row in rows:

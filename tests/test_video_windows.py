@@ -33,7 +33,7 @@ from vqcast.sources.manifest import CLIPS, write_manifest
 def place(tmp_path_factory):
     place = Workspace(tmp_path_factory.mktemp("sample"))
     place.download(from_sample(train_videos=7, val_videos=2))
-    place.clip(size=64)
+    place.clip(resolution=64)
     return place
 
 
@@ -72,7 +72,7 @@ def test_frames_are_those_from_the_windows_start_at_any_clip_size(tmp_path, size
     make_brightening_video(tmp_path / "videos/label/a.mp4")
     place = Workspace(tmp_path)
     place.download(from_folder(tmp_path / "videos", val_share=0))
-    place.clip(size=size)
+    place.clip(resolution=size)
     clips = Clips(place.clips, place.manifest)
     whole = clips.frames(clips.windows("train", Window(frames=20, given=4, stride=20))[0], 20)
     assert (whole.shape, whole.dtype) == ((20, size, size, 3), np.uint8)
@@ -158,7 +158,7 @@ def test_any_part_of_a_clip_is_read_alike_whatever_its_keyframes(tmp_path, gop):
     make_video(tmp_path / "videos/label/a.mp4", frames=60)
     place = Workspace(tmp_path)
     place.download(from_folder(tmp_path / "videos", val_share=0))
-    row = one(place.clip(size=64, gop=gop))
+    row = one(place.clip(resolution=64, gop=gop))
     _, mp4 = Shard(place.clips / row["shard"])[row["row"]]
     reader = decord.VideoReader(io.BytesIO(mp4))
     whole = np.stack([reader[index].asnumpy() for index in range(60)])

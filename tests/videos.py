@@ -18,7 +18,7 @@ from vqcast.sources.exclusions import read_exclusions
 from vqcast.sources.manifest import CLIPS, write_manifest
 
 CLIP = Clip(
-    size=32,
+    resolution=32,
     fps=None,
     seconds=10.0,
     gop=8,

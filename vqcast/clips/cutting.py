@@ -57,7 +57,7 @@ def _cut(
     rate = stream.rate if settings.fps is None else Fraction(settings.fps).limit_denominator(1001)
     most = math.ceil(settings.max_seconds * rate)
     how = ffmpeg.Cut(
-        size=settings.size,
+        size=settings.resolution,
         rate=rate,
         resample=settings.fps is not None,
         frames=max(1, round(settings.seconds * rate)),

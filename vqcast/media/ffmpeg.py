@@ -74,8 +74,15 @@ class Stream:
 
 @cache
 def executable() -> str:
-    """Path of the ffmpeg binary that comes with imageio-ffmpeg."""
-    return imageio_ffmpeg.get_ffmpeg_exe()
+    """Path of the ffmpeg binary that comes with imageio-ffmpeg, whatever the environment names.
+
+    Another one may cut other bytes, and nothing would notice; so there is VqcastError where it brings none.
+    """
+    binaries = Path(imageio_ffmpeg.__file__).parent / "binaries"
+    found = sorted(binaries.glob("ffmpeg-*"))
+    if not found:
+        raise VqcastError(f"imageio-ffmpeg brings no ffmpeg for this platform: {binaries} has none")
+    return str(found[0])
 
 
 def probe(path: str | Path, limits: Limits) -> Stream:

@@ -109,7 +109,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Clip:
-    size: int  # pixels, height and width
+    resolution: int  # pixels, height and width; not `size`, a name that DVC's run-cache leaves out
     fps: float | None  # null keeps each video's own rate
     seconds: float  # a longer video is cut into clips of this length
     gop: int  # frames between keyframes
@@ -122,7 +122,7 @@ class Clip:
     max_bytes: int  # of a video's file
 
     def __post_init__(self):
-        positive(self, "size", "seconds", "gop", "videos_per_shard", "time_limit")
+        positive(self, "resolution", "seconds", "gop", "videos_per_shard", "time_limit")
         positive(self, "max_pixels", "max_seconds", "max_bytes")
         share(self, "max_rejected_share")
         if self.fps is not None:

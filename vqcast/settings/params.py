@@ -89,11 +89,11 @@ class Settings:
                 raise SettingsError(
                     f"{key} ({value}) must be a multiple of {time}, the VQ-VAE's temporal stride"
                 )
-        size = self.clip.size
+        size = self.clip.resolution
         for stride in (height, width):
             if size % stride:
                 raise SettingsError(
-                    f"clip.size ({size}) must be a multiple of {stride}, the VQ-VAE's spatial stride"
+                    f"clip.resolution ({size}) must be a multiple of {stride}, the VQ-VAE's spatial stride"
                 )
         predicted = (self.window.frames - self.window.given) // self.vqvae.first_stride[0]
         if self.train_bottom_prior.slices_per_window > predicted:

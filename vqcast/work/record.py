@@ -8,6 +8,7 @@ sent there too. The files say which hashes came out, and so which run made what 
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ def recorded(stage: str) -> Iterator[None]:
     if described is None:
         yield
         return
+    _refuse_linked_folders(described["deps"])
     run = StageRun(stage, described)
     run.begin()
     files.scratch_opened = run.note_scratch
@@ -170,7 +172,34 @@ def _described(stage: str) -> dict | None:
         document = YAML(typ="safe").load(Path("dvc.yaml").read_text())
     except FileNotFoundError:
         return None
-    return document["stages"].get(stage)
+    described = document["stages"].get(stage)
+    if described is not None:
+        described["deps"] = [_resolved(dep) for dep in described.get("deps", ())]
+    return described
+
+
+def _resolved(dep: str) -> str:
+    """A path of dvc.yaml with what it takes from params.yaml, as in ${download.directory.root}."""
+
+    def value(name: re.Match) -> str:
+        found = YAML(typ="safe").load(Path("params.yaml").read_text())
+        for key in name[1].split("."):
+            found = found[key]
+        return str(found)
+
+    return os.path.normpath(re.sub(r"\$\{([^}]+)\}", value, dep))
+
+
+def _refuse_linked_folders(deps: list[str]) -> None:
+    """DVC follows no link to a folder inside a dependency: what came or went behind it would go unnoticed."""
+    for dep in deps:
+        for place, folders, _ in os.walk(dep):
+            for name in folders:
+                if os.path.islink(path := os.path.join(place, name)):
+                    raise VqcastError(
+                        f"{path} is a link to a folder, behind which DVC sees no change; "
+                        f"put the folder itself there, or make all of {dep} a link"
+                    )
 
 
 def _path(out: str | dict) -> str:
