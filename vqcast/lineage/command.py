@@ -65,7 +65,7 @@ examples:
 VERIFY_HELP = """\
 Read everything on disk and compare it: outs with dvc.lock, dvc.lock with dvc.yaml, params.yaml and the code,
 rows with what is in the shards, latent shards with their VQ-VAE, weights with their config, downloaded files
-with data/raw.parquet. Each file that differs is named.
+with data/raw.parquet, what each run read, ran with and made with dvc.lock. Each file that differs is named.
 """
 VERIFY_EPILOG = """\
 exit codes:

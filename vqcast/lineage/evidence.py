@@ -1,16 +1,16 @@
 """All that an audit reads: git, the runs, the contents by hash, and the videos of a table of clips."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from vqcast.errors import VqcastError
 from vqcast.lineage.history import WORKSPACE, Commit, History
-from vqcast.lineage.locks import CLIPS, Chain, Chains, Lock
+from vqcast.lineage.locks import CLIPS, Chain, Chains, Entry, Lock
 from vqcast.lineage.objects import Objects
-from vqcast.lineage.runs import Runs
+from vqcast.lineage.runs import FOLDER, Runs
 
 VIDEO = ("video", "video_sha256", "split", "label", "licence", "url")  # what a video's clips have in common
 
@@ -46,6 +46,15 @@ class Evidence:
                 for sha in gone
             ),
         ]
+
+    def unexplained(self, entries: Iterable[Entry], runs: Runs) -> list[str]:
+        """Why no run accounts for these entries of a dvc.lock; a sentence each.
+
+        A run that is not there says something only where runs were ever recorded.
+        """
+        recorded = functools.cache(lambda: bool(runs.all) or self.history.ever_had(FOLDER))
+        why = ((runs.contradiction(entry), runs.unexplained(entry)) for entry in entries)
+        return [other or none for other, none in why if other or (none and recorded())]
 
     def chain(self, lock: Lock, path: str, md5: str) -> Chain:
         """All that led to the content `md5` of `path`: as `lock` says, else as any commit's dvc.lock does."""

@@ -91,6 +91,11 @@ class History:
         rows = zip(names, answer.split("\n"), strict=False)
         return [name for name, row in rows if row.endswith(" missing")]
 
+    def ever_had(self, folder: str) -> bool:
+        """Whether any commit that can be seen had files in the folder."""
+        pattern = f":(top,glob)**/{folder}/**"
+        return bool(self._run("log", "--all", "--reflog", "-1", "--format=%H", "--", pattern).stdout)
+
     def has_just_what_is_committed(self, path: str) -> bool:
         """Whether the folder has of `path` what the commit has, nothing more, less or else."""
         status = self._run("status", "--porcelain", "--ignored", "--untracked-files=all", "--", path)

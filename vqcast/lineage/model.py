@@ -51,7 +51,8 @@ def _lost(evidence: Evidence, model: Model, runs: Runs) -> list[str]:
     missing = [
         f"no dvc.lock of any commit says what made {path} (md5 {md5})" for path, md5 in model.chain.missing
     ]
-    return list(dict.fromkeys([*missing, *runs.lost, *(evidence.lost_history() if missing else ())]))
+    lost = [*missing, *evidence.unexplained(model.chain.stages, runs), *runs.lost]
+    return list(dict.fromkeys([*lost, *(evidence.lost_history() if missing else ())]))
 
 
 def _kind_of_source(model: Model) -> str:
@@ -109,7 +110,7 @@ def tell_run(run: dict | None) -> str:
     """Who, when, where, how long, and from which commit."""
     if run is None:
         return "no run is recorded that made this"
-    parts = [f"{run['began'][:19]}Z by {run['user']} on {run['host']}, {run['seconds']:.0f} s"]
+    parts = [f"{run['began'][:19]}Z by {run['user']} on {run['host']}, {run['seconds'] or 0:.0f} s"]
     if run["device"]:
         parts.append(f"{run['device']} ({run['deviceName']}), {run['processes']} x {run['threads']} threads")
     if run["commit"]:

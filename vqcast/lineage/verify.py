@@ -195,10 +195,8 @@ def _verify_runs(evidence: Evidence, lock: Lock, findings: Findings) -> None:
     runs = evidence.runs(WORKSPACE)
     findings.lost += runs.lost
     for entry in lock.entries.values():
-        if runs.maker(entry) is None:
-            findings.notes.append(
-                f"the lineage tells of no run of {entry.stage} that made what dvc.lock says"
-            )
+        if (why := runs.unexplained(entry)) is not None:
+            findings.fault("dvc.lock", why)
 
 
 def tell_verify(report: dict) -> list[str]:

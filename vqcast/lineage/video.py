@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from vqcast.errors import VqcastError
 from vqcast.lineage.evidence import Evidence
-from vqcast.lineage.history import Commit
+from vqcast.lineage.history import WORKSPACE, Commit
 from vqcast.lineage.index import Index
-from vqcast.lineage.locks import CLIPS, RAW, Chains, Lock
+from vqcast.lineage.locks import CLIPS, RAW, Chains, Entry, Lock
+from vqcast.lineage.runs import Run, Runs
 from vqcast.work.files import sha256_file
 
 STORE = Path("data/raw")
@@ -32,7 +33,11 @@ def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
     current, damaged = _current(evidence)
     by_blob = index.locks(evidence)
     locks = [current, *by_blob.values()]
+    runs = evidence.runs(WORKSPACE)
+    chains = Chains([*locks, *map(_as_run, runs.complete)])
     manifests = {md5 for lock in locks for entry in lock.entries.values() for md5 in _manifests(entry)}
+    made = dict.fromkeys(model for lock in locks for model in lock.models.items())
+    manifests |= {md5 for model in made for md5 in chains.every(*model).hashes(CLIPS)}
     lost_tables = index.add(evidence, sorted(manifests))
     raw = {lock.hash(RAW) for lock in locks} - {None}
     lost_contents = index.add_raw(evidence, sorted(raw))
@@ -40,7 +45,7 @@ def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
     clips = index.by_contents(contents)
     if found_by == "id":
         lost_tables += lost_contents  # in which it may have had another content, which a copy has as well
-    lost = [*lost_tables, *damaged, *evidence.lost_history()]
+    lost = [*lost_tables, *damaged, *_unexplained(evidence, runs, current, locks), *evidence.lost_history()]
     videos = sorted({clip["video"] for clip in clips} | index.videos_with(contents) | named)
     left_out = _left_out(evidence, asked, videos, lost)
     if not videos and not left_out:
@@ -48,7 +53,7 @@ def _audit(evidence: Evidence, index: Index, asked: str) -> dict:
         raise VqcastError(f"no table of clips of any commit lists {asked!r}, by id or by content{hint}")
     holders = index.holders([clip["id"] for clip in clips])
     now = current.hash(CLIPS)
-    models = _models(Chains(locks), current, by_blob, evidence, holders, index.manifests(), clips)
+    models = _models(chains, current, by_blob, evidence, holders, index.manifests(), clips)
     return {
         "asked": asked,
         "found_by": found_by,
@@ -74,6 +79,20 @@ def _current(evidence: Evidence) -> tuple[Lock, list[str]]:
         return evidence.history.lock(), []
     except VqcastError as error:
         return Lock({}), [str(error)]
+
+
+def _as_run(run: Run) -> Lock:
+    """What a run read and made: what its stage's entry of dvc.lock should say."""
+    return Lock({run.stage: Entry(run.stage, "", run.inputs, run.outs, {})})
+
+
+def _unexplained(evidence: Evidence, runs: Runs, current: Lock, locks: list[Lock]) -> list[str]:
+    """Where a run contradicts a dvc.lock, and where none accounts for what the current models are."""
+    here = Chains([current])
+    entries = [entry for model in current.models.items() for entry in here.of(*model).stages]
+    why = [*evidence.unexplained(entries, runs)]
+    why += filter(None, (runs.contradiction(entry) for lock in locks for entry in lock.entries.values()))
+    return list(dict.fromkeys(why))
 
 
 def _manifests(entry) -> list[str]:

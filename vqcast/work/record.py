@@ -33,7 +33,7 @@ from ruamel.yaml.error import YAMLError
 
 from vqcast.errors import VqcastError
 from vqcast.work import files
-from vqcast.work.hashes import md5_of
+from vqcast.work.hashes import md5_file, md5_listing, md5_of
 from vqcast.work.surroundings import git_state, surroundings, where_networks_ran
 
 FOLDER = Path("lineage")
@@ -95,9 +95,12 @@ class StageRun:
         self.stage, self.id = stage, str(generate_new_uuid())
         self.path = FOLDER / stage / f"{self.id}.jsonl"
         self.outs = [*map(_path, described.get("outs", ())), *map(_path, described.get("metrics", ()))]
-        deps = [path for path in described.get("deps", ()) if not path.endswith(".py")]
-        self.inputs = [_dataset(InputDataset, path, version) for path, version in _versions(deps).items()]
+        code = [path for path in described["deps"] if path.endswith(".py")]
+        read = [path for path in described["deps"] if not path.endswith(".py")]
+        self.inputs = [_dataset(InputDataset, path, version) for path, version in _versions(read).items()]
         self.about: dict[str, object] = {"command": sys.orig_argv[1:]} | surroundings()
+        self.about["params"] = _params(described.get("params", ()))
+        self.about["code"] = md5_listing({path: md5_file(path) for path in code if Path(path).is_file()})
         self.about["git"] = git_state()
         self.began = time.monotonic()
 
@@ -207,14 +210,25 @@ def _path(out: str | dict) -> str:
     return out if isinstance(out, str) else next(iter(out))
 
 
+def _params(sections: list[str]) -> dict[str, object]:
+    """What params.yaml says now of the sections that a stage reads."""
+    try:
+        stated = YAML(typ="safe").load(Path("params.yaml").read_text()) or {}
+    except (OSError, YAMLError):
+        return {}  # which the stage itself will say
+    return {name: stated[name] for name in sections if isinstance(name, str) and name in stated}
+
+
 def _versions(deps: list[str]) -> dict[str, str | None]:
-    """The hash that dvc.lock states of each of `deps`, now that the stages before have run."""
+    """The hash of each of `deps`: a file's as it is, a folder's as dvc.lock states it, now that the stages
+    before have run. A folder that no stage made has none: it may take hours, and the table of videos pins it.
+    """
     try:
         stages = YAML(typ="safe").load(Path("dvc.lock").read_text())["stages"]
         made = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
     except (OSError, ValueError, KeyError, TypeError, YAMLError):
         made = {}  # there is none yet, or DVC is writing it for a stage beside this one
-    return {path: made.get(path) for path in deps}
+    return {path: md5_file(path) if Path(path).is_file() else made.get(path) for path in deps}
 
 
 def _dataset(kind: type, path: str, version: str | None):
