@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.small_projects import processes_naming
+from vqcast.retraining import git as retraining_git
 from vqcast.retraining.clone import clone_workspace, furnish
 
 PIPELINE = """\
@@ -273,6 +274,20 @@ def test_exclusions_are_refreshed_and_committed_with_the_model(workspace, enviro
     assert git(workspace, environment, "show", "HEAD:data/exclude.csv") == table.read_text().strip()
     assert json.loads((workspace / "data/raw.json").read_text()) == {"a": 1.0}
     assert git(workspace, environment, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("option", ["tag.gpgSign", "commit.gpgSign"])
+def test_promotion_needs_no_key_of_whoever_signs_by_default(tmp_path, monkeypatch, option):
+    for number, (key, value) in enumerate({option: "true", "gpg.program": "/bin/false"}.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "2")
+    say = retraining_git.git
+    say(tmp_path, "init", "--quiet")
+    who = retraining_git.identity(tmp_path)
+    say(tmp_path, *who, "commit", "--quiet", "--allow-empty", "--message", "Promote")
+    say(tmp_path, *who, "tag", "--annotate", "--message", "promoted", "predictor@v1.0.0")
+    assert retraining_git.newest_version(tmp_path, "predictor") == (1, 0, 0)
 
 
 def test_empty_table_takes_nobody_back_unless_that_is_said(workspace, environment, tmp_path):

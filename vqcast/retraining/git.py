@@ -89,4 +89,5 @@ def identity(root: Path) -> list[str]:
     """Options of git that say who commits: whom `root` is configured for, else the program itself."""
     name = answers(root, "config", "user.name") or "vqcast"
     email = answers(root, "config", "user.email") or "vqcast@localhost"
-    return ["-c", f"user.name={name}", "-c", f"user.email={email}", "-c", "commit.gpgsign=false"]
+    unsigned = ("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false")  # nobody is there for a passphrase
+    return ["-c", f"user.name={name}", "-c", f"user.email={email}", *unsigned]
