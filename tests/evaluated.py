@@ -76,7 +76,7 @@ def save_untrained_models(folder: Path) -> None:
     vqvae = vqvae_of(settings.vqvae, settings.expectation, settings.window.given, settings.window.frames)
     for quantizer in (vqvae.quantize_top, vqvae.quantize_bottom):
         quantizer.codebook.data.normal_(std=0.05)
-    save_vqvae(folder / "models/vqvae", vqvae, settings.clip.size)
+    save_vqvae(folder / "models/vqvae", vqvae, settings.clip.resolution)
     run(encode, *CLIPS, "--vqvae", "models/vqvae", "--out", "latents")
     latents = Latents("latents", "train").manifest
     for name, build in (("top", TopPriorNetwork), ("bottom", BottomPriorNetwork)):

@@ -57,7 +57,7 @@ def preset(path: str, **changes: dict) -> Settings:
 
 def layers_of(settings: Settings) -> list[Case]:
     window, codes = settings.window, settings.vqvae.codes
-    size = min(settings.clip.size, 64)  # the rest of larger clips is cut off below
+    size = min(settings.clip.resolution, 64)  # the rest of larger clips is cut off below
     video = torch.zeros(1, 3, window.frames, size, size)
     vqvae = vqvae_of(settings.vqvae, settings.expectation, window.given, window.frames)
     found = cases(vqvae, lambda: (vqvae(video), vqvae.encode_given(video[:, :, : window.given])))
