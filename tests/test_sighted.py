@@ -26,7 +26,7 @@ from vqcast.codes.latents import (
     write_shard,
 )
 from vqcast.codes.models import load_vqvae, save_vqvae
-from vqcast.networks.expectation import ExpectationNetwork, warped
+from vqcast.networks.expectation import CELL, ExpectationNetwork, warped
 from vqcast.networks.quantizer import Quantizer
 from vqcast.networks.sighted import SightedVQVAE, vqvae_of
 from vqcast.networks.vqvae import VQVAE, Codes
@@ -118,6 +118,22 @@ def test_a_scene_at_rest_is_expected_to_rest():
     with torch.no_grad():
         expected = expectation(frame.expand(-1, -1, 4, -1, -1))
     assert (expected - frame).abs().mean() < 0.05  # of noise, which nothing that moves would resemble
+
+
+@torch.no_grad()
+def test_what_is_expected_is_explained_by_where_it_comes_from_and_what_is_new():
+    torch.manual_seed(0)
+    expectation = ExpectationNetwork(4, 12, hidden=8, layers=1, flows=1)
+    given = video(2, frames=4)
+    expectation.velocities.bias[: CELL**2] = 0.5  # pixels to the right, in each frame
+    moving = expectation.explained(given)
+    assert (moving.new < 0.05).all()
+    assert torch.allclose(moving.flow[:, 0, 5].mean(), torch.tensor(3.0), atol=0.15)
+    assert moving.flow[:, 1].abs().mean() < 0.1
+    shifted = given[:, :, 3, :, 3:]
+    assert (moving.video[:, :, 5, :, :-3] - shifted).abs().mean() < 0.1
+    expectation.frames.bias.view(12, -1, CELL**2)[:, 2 + 3] = 20.0  # the mask of new pixels
+    assert (expectation.explained(given).new > 0.99).all()
 
 
 def test_warping_takes_each_pixel_from_where_the_flow_says():
@@ -215,4 +231,5 @@ def test_every_stage_from_encode_to_report_goes_along(evaluated, tmp_path, monke
     assert "expectation" in {row["system"] for row in figures["table_2"]}
     run(report, *REPORT, "--out", "index.html")
     page = Page(Path("index.html").read_text()).text
+    assert "white where pixels are new" in page and "four times as strong" in page
     assert "Expectation, without codes" in page and "let expect, without codes, scores" in page

@@ -7,6 +7,8 @@ one moved by dense flows, and new pixels, blended by a soft mask.
 Shapes: B batch; G given, P predicted frames; S flows; H, W of the video.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +17,14 @@ CELL = 4  # pixels along and up that become one position
 DILATIONS = (1, 2, 4)  # of the blocks, in turn: what moves may come from far
 REACH = 4.0  # pixels that a unit of the last layer's output moves a frame by
 RARELY_NEW = -4.0  # the mask's first logit for new pixels, beside 0 for each flow
+
+
+class Explained(NamedTuple):
+    """Expected frames, and what they are made of."""
+
+    video: Tensor  # (B, 3, P, H, W), not clamped
+    flow: Tensor  # (B, 2, P, H, W), pixels to the right and down to where it lies in the last given frame
+    new: Tensor  # (B, 1, P, H, W), share of new pixels
 
 
 class DilatedBlock(nn.Module):
@@ -52,6 +62,10 @@ class ExpectationNetwork(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         """What is expected after `given` (B, 3, G, H, W) in [-1, 1]: (B, 3, P, H, W), not clamped."""
+        return self.explained(given).video
+
+    def explained(self, given: Tensor) -> Explained:
+        """What is expected, and what of it is moved from where, and what is new."""
         cells = F.pixel_unshuffle(given.transpose(1, 2).flatten(1, 2), CELL)
         features = F.leaky_relu(self.blocks(F.leaky_relu(self.stem(cells))))
         frames = self.frames(features).unflatten(1, (self.predicted, -1)).flatten(0, 1)
@@ -65,7 +79,8 @@ class ExpectationNetwork(nn.Module):
         first = torch.tensor([RARELY_NEW, *[0.0] * self.flows], device=given.device)
         shares = (mask + first.view(-1, 1, 1)).softmax(2)
         video = sum(source * share for source, share in zip(sources, shares.split(1, 2), strict=True))
-        return video.transpose(1, 2)
+        mean_flow = (flows * shares[:, :, 1:, None]).sum(2)
+        return Explained(*(part.transpose(1, 2) for part in (video, mean_flow, shares[:, :, :1])))
 
 
 def _moved(last: Tensor, flow: Tensor) -> Tensor:

@@ -32,6 +32,13 @@ SYSTEMS = {
     "expectation": "Expectation, without codes",  # where the VQ-VAE sees the given frames
 }
 
+EXPECTED = {
+    "frames": "expected of the given frames, without codes",
+    "moved": "moved, a colour a direction",
+    "new": "white where pixels are new",
+    "added": "what the codes of prediction 1 change, four times as strong",
+}
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -170,6 +177,7 @@ def _entry(number: int, entry: Entry, given: int) -> dict:
         "reconstructed": pictures.reconstructed,
         "top": pictures.from_top,
         **{f"predicted-{n}": video for n, video in enumerate(pictures.predicted, 1)},
+        **{f"expected-{kind}": frames for kind, frames in pictures.expected.items()},
     }
     return {
         "kind": entry.shown.kind,
@@ -183,6 +191,7 @@ def _entry(number: int, entry: Entry, given: int) -> dict:
         "attribution": credits["attribution"],
         "url": web_address(credits["url"]),
         "css": f"w{number}",
+        "expected": {kind: name for kind, name in EXPECTED.items() if kind in pictures.expected},
         "strips": {kind: strip_uri(frames) for kind, frames in strips.items()},
     }
 
