@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
+from dvc.utils.serialize import dumps_yaml
 
 from benchmarks.measure import peak_memory
 from benchmarks.stages import ROOT
@@ -112,7 +112,7 @@ def commit(project: Path, number: int, manifest: pa.Table) -> None:
         "train_top_prior": entry("train_top_prior", latents, {"models/top_prior": made["t"]}),
         "train_bottom_prior": entry("train_bottom_prior", latents, {"models/bottom_prior": made["b"]}),
     }
-    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    (project / "dvc.lock").write_text(dumps_yaml({"schema": "2.0", "stages": stages}))  # as DVC would
     subprocess.run(["git", *PERSON, "add", "dvc.lock"], cwd=project, check=True)
     subprocess.run(["git", *PERSON, "commit", "--quiet", "-m", f"run {number}"], cwd=project, check=True)
 
