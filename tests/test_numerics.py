@@ -88,9 +88,12 @@ def layers_of_other_settings() -> Iterator[Case]:
         yield Case(Conv3d(channels, 64, (1, 8, 8), (1, 8, 8)), (1, channels, 4, 8, 16))
         layer = ReplicatedConvTranspose3d(64, channels, (2, 8, 8), (1, 2, 2), (0, 3, 3))
         yield Case(layer, (1, 64, 4, 8, 8))
-    for channels in (256, 320, 512, 1024):  # on AMX, fewer rows and columns go well
+    for channels in (256, 320, 512, 1024):
         yield Case(Conv3d(channels, 512, (1, 3, 3), padding=(0, 1, 1)), (1, channels, 1, 16, 16))
         yield Case(MaskedConv3d(channels, 128, (1, 5, 5), "rows so far"), (1, 1, 8, 16, channels))
+    # The bottom grid of clips of 256 pixels.
+    yield Case(Conv3d(64, 32, (3, 3, 3), padding=(1, 1, 1)), (1, 64, 2, 64, 64))
+    yield Case(Conv3d(192, 64, (1, 1, 1)), (1, 192, 1, 64, 64))
     for filters, stride in (((4, 4, 4), (2, 2, 2)), ((6, 4, 4), (2, 2, 2)), ((8, 4, 4), (4, 2, 2))):
         padding = tuple((size - step) // 2 for size, step in zip(filters, stride, strict=True))
         for slices in range(1, 6):

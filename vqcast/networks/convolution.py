@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 TILE = 32  # bfloat16 numbers in a row of a processor's tile (AMX)
-MOST_CHANNELS = 256  # of a bfloat16 weight gradient; with more, AMX's are NaN or a few percent off
+MOST_OF_A_SLICE = 2**16  # numbers of both sides together; the fewest that went wrong were 73,000
 
 Sizes = tuple[int, ...]  # along (T, H, W)
 ONES, ZEROS = (1, 1, 1), (0, 0, 0)
@@ -36,7 +36,7 @@ def conv3d(
         stride = _stride_of(1 if whole == weight.shape[4] else whole, stride)
         missing = _missing_channels(weight, stride)
         x, weight = _with_channels(x, missing), _with_channels(weight, missing)
-    if _weight_gradient_is_wrong(x, x.shape[2], weight, stride, padding):
+    if _weight_gradient_is_wrong(x, x.shape[2:], weight, stride, padding):
         return _Convolution.apply(*_as_computed(x, weight, bias), stride, padding, False)
     return F.conv3d(x, weight, bias, stride, padding)
 
@@ -48,8 +48,11 @@ def conv_transpose3d(x: Tensor, weight: Tensor, bias: Tensor, stride: Sizes, pad
         stride = _stride_of(x.shape[4], stride)
         missing = _missing_channels(weight, stride)
         weight, bias = _with_channels(weight, missing), F.pad(bias, (0, missing)) if missing else bias
-    slices = (x.shape[2] - 1) * stride[0] + weight.shape[2] - 2 * padding[0]
-    if _weight_gradient_is_wrong(x, slices, weight, stride, padding):
+    wide = [
+        (size - 1) * step + taps - 2 * cut
+        for size, step, taps, cut in zip(x.shape[2:], stride, weight.shape[2:], padding, strict=True)
+    ]
+    if _weight_gradient_is_wrong(x, wide, weight, stride, padding):
         y = _Convolution.apply(*_as_computed(x, weight, bias), stride, padding, True)
     else:
         y = F.conv_transpose3d(x, weight, bias, stride, padding)
@@ -85,12 +88,19 @@ def _with_channels(x: Tensor, more: int) -> Tensor:
     return F.pad(x, (0, 0, 0, 0, 0, 0, 0, more)) if more else x
 
 
-def _weight_gradient_is_wrong(x: Tensor, slices: int, weight: Tensor, stride: Sizes, padding: Sizes) -> bool:
-    """Whether oneDNN's is, for `slices` on the wide side."""
+def _weight_gradient_is_wrong(
+    x: Tensor, wide: list[int], weight: Tensor, stride: Sizes, padding: Sizes
+) -> bool:
+    """Whether oneDNN's is, for sizes `wide` (T, H, W) of the wide side.
+
+    In bfloat16, AMX's is NaN or a few percent off where a slice of both sides is large.
+    """
     if x.device.type != "cpu":
         return False
-    many_channels = computed_in(x) == torch.bfloat16 and weight.shape[1] > MOST_CHANNELS
-    return many_channels or _all_meet_padding(slices, weight.shape[2], stride[0], padding[0])
+    slices, height, width = wide
+    large = height * width * sum(weight.shape[:2]) > MOST_OF_A_SLICE
+    in_bfloat16 = computed_in(x) == torch.bfloat16
+    return (large and in_bfloat16) or _all_meet_padding(slices, weight.shape[2], stride[0], padding[0])
 
 
 def _all_meet_padding(slices: int, kernel: int, stride: int, padding: int) -> bool:
@@ -109,7 +119,7 @@ def _as_computed(*tensors: Tensor | None) -> list[Tensor | None]:
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution, or a transposed one, whose weight gradient is made of parts that oneDNN gets right."""
+    """A convolution, or a transposed one, whose weight gradient oneDNN gets right."""
 
     @staticmethod
     def forward(
@@ -136,12 +146,11 @@ class _Convolution(torch.autograd.Function):
 
 
 def _weight_gradient(wide: Tensor, narrow: Tensor, weight: Tensor, stride: Sizes, padding: Sizes) -> Tensor:
-    """Of a convolution from `wide` to `narrow`: few channels at a time, padding along time made by hand."""
+    """Of a convolution from `wide` to `narrow`: in float32, and padded along time by hand."""
     time, height, width = padding
-    wide = F.pad(wide, (0, 0, 0, 0, time, time))
+    wide = F.pad(wide.float(), (0, 0, 0, 0, time, time))
     how = (stride, (0, height, width), ONES, False, ZEROS, 1)
-    parts = [
-        torch.ops.aten.convolution_backward(narrow, channels, taps, None, *how, (False, True, False))[1]
-        for channels, taps in zip(wide.split(MOST_CHANNELS, 1), weight.split(MOST_CHANNELS, 1), strict=True)
-    ]
-    return torch.cat(parts, 1)
+    parts = torch.ops.aten.convolution_backward(
+        narrow.float(), wide, weight.float(), None, *how, (False, True, False)
+    )
+    return parts[1].to(weight.dtype)
