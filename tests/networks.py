@@ -29,7 +29,7 @@ VQVAE_SETTINGS = Vqvae(
     sees_given=False,
 )
 SIGHTED_SETTINGS = dataclasses.replace(VQVAE_SETTINGS, sees_given=True)
-EXPECTATION = Expectation(hidden=8, layers=3, flows=2, bit_price=0.1)
+EXPECTATION = Expectation(hidden=8, layers=3, flows=2, last_kernel=3, bit_price=0.1)
 WINDOW = Window(frames=16, given=4, stride=16)
 GRIDS = Grids.of(WINDOW, 24, VQVAE_SETTINGS)  # top 4 x 3 x 3, bottom 8 x 6 x 6
 TOP = TopPrior(

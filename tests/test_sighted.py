@@ -113,7 +113,7 @@ def test_expectations_are_learned_for_their_own_sake():
 def test_a_scene_at_rest_is_expected_to_rest():
     """At first, before anything is learned: nothing moves, and little is new."""
     torch.manual_seed(0)
-    expectation = ExpectationNetwork(4, 12, hidden=8, layers=3, flows=2)
+    expectation = ExpectationNetwork(4, 12, hidden=8, layers=3, flows=2, last_kernel=3)
     frame = video(1, frames=1)
     with torch.no_grad():
         expected = expectation(frame.expand(-1, -1, 4, -1, -1))
@@ -123,7 +123,7 @@ def test_a_scene_at_rest_is_expected_to_rest():
 @torch.no_grad()
 def test_what_is_expected_is_explained_by_where_it_comes_from_and_what_is_new():
     torch.manual_seed(0)
-    expectation = ExpectationNetwork(4, 12, hidden=8, layers=1, flows=1)
+    expectation = ExpectationNetwork(4, 12, hidden=8, layers=1, flows=1, last_kernel=1)
     given = video(2, frames=4)
     expectation.velocities.bias[: CELL**2] = 0.5  # pixels to the right, in each frame
     moving = expectation.explained(given)

@@ -45,7 +45,7 @@ class ExpectationNetwork(nn.Module):
     Flows are velocities times the frames since the last given one, and what each frame adds to that.
     """
 
-    def __init__(self, given: int, predicted: int, hidden: int, layers: int, flows: int):
+    def __init__(self, given: int, predicted: int, hidden: int, layers: int, flows: int, last_kernel: int):
         super().__init__()
         self.given, self.predicted, self.flows = given, predicted, flows
         cell = CELL**2
@@ -54,8 +54,9 @@ class ExpectationNetwork(nn.Module):
             *(DilatedBlock(hidden, DILATIONS[index % len(DILATIONS)]) for index in range(layers))
         )
         a_frame = 2 * flows + 3 + 1 + flows
-        self.frames = nn.Conv2d(hidden, predicted * a_frame * cell, 3, padding=1)
-        self.velocities = nn.Conv2d(hidden, 2 * flows * cell, 3, padding=1)
+        last = {"kernel_size": last_kernel, "padding": last_kernel // 2}
+        self.frames = nn.Conv2d(hidden, predicted * a_frame * cell, **last)
+        self.velocities = nn.Conv2d(hidden, 2 * flows * cell, **last)
         for head in (self.frames, self.velocities):
             nn.init.normal_(head.weight, std=1e-3)
             nn.init.zeros_(head.bias)

@@ -52,7 +52,7 @@ class SightedVQVAE(VQVAE):
         super().__init__(settings, inputs=3 * RGB, outputs=RGB + 1 + 2, seen=settings.hidden, bit_price=price)
         s = settings
         self.expectation_settings = e = expectation
-        self.expectation = ExpectationNetwork(given, predicted, e.hidden, e.layers, e.flows)
+        self.expectation = ExpectationNetwork(given, predicted, e.hidden, e.layers, e.flows, e.last_kernel)
         self.see = ReplicatedConv3d(2 * RGB, s.hidden, s.first_filter, **self.first)
         nn.init.normal_(self.output.weight, std=1e-3)
 

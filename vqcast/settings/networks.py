@@ -43,10 +43,13 @@ class Expectation:
     hidden: int
     layers: int
     flows: int  # ways in which the last given frame is moved, to be blended
+    last_kernel: int  # positions along and up that the last layer sees: of its products most are there
     bit_price: float  # squared distance between vectors that a bit of a code must save
 
     def __post_init__(self):
-        positive(self, "hidden", "layers", "flows")
+        positive(self, "hidden", "layers", "flows", "last_kernel")
+        if self.last_kernel % 2 == 0:
+            raise SettingsError(f"last_kernel must be odd, not {self.last_kernel}")
         if not 0 <= self.bit_price < float("inf"):
             raise SettingsError(f"bit_price must not be negative, and not {self.bit_price}")
 
