@@ -10,6 +10,7 @@ import yaml
 from tests.projects import audit, audit_text, commit, git, make_project, run
 from tests.test_audit_history import TABLE, Project
 from vqcast.lineage.evidence import Evidence
+from vqcast.lineage.locks import parse_lock
 from vqcast.lineage.verify import audit_verify
 
 
@@ -165,3 +166,11 @@ def test_lineage_that_is_gone_is_a_fault(copy):
     assert sorted(faults(copy)) == [
         f"{stage}: the lineage tells of no run that made what dvc.lock says" for stage in ("clip", "download")
     ]
+
+
+def test_a_stage_may_read_one_key_of_a_section():
+    params = {"evaluate.tuning_share": 0.25, "window": {"frames": 16}}
+    stages = {"train": {"cmd": "x", "params": {"params.yaml": params}}}
+    entry = parse_lock(yaml.safe_dump({"stages": stages}), "dvc.lock").entries["train"]
+    now = {"evaluate.tuning_share": 0.5, "evaluate.folds": 2, "window.frames": 16, "windows.frames": 1}
+    assert entry.read_of(now) == {"evaluate.tuning_share": 0.5, "window.frames": 16}

@@ -23,6 +23,11 @@ class Entry:
     deps: Mapping[str, str]  # hash by path
     outs: Mapping[str, str]
     params: Mapping[str, object]  # dotted key -> value
+    reads: frozenset[str] = frozenset()  # of params.yaml: sections, or single keys
+
+    def read_of(self, params: Mapping[str, object]) -> dict[str, object]:
+        """What the stage reads of the content of a params.yaml, dotted key -> value."""
+        return {key: value for key, value in params.items() if self.reads & set(_and_above(key))}
 
     @property
     def code(self) -> dict[str, str]:
@@ -88,7 +93,15 @@ def _entry(name: str, stage: dict) -> Entry:
     for file, sections in stage.get("params", {}).items():
         prefix = "" if file == "params.yaml" else f"{file}:"
         params |= {f"{prefix}{key}": value for key, value in flatten(sections)}
-    return Entry(name, " ".join(str(stage["cmd"]).split()), deps, outs, params)
+    reads = frozenset(stage.get("params", {}).get("params.yaml", {}))
+    return Entry(name, " ".join(str(stage["cmd"]).split()), deps, outs, params, reads)
+
+
+def _and_above(key: str) -> Iterator[str]:
+    """a.b.c, a.b and a."""
+    while key:
+        yield key
+        key = key.rpartition(".")[0]
 
 
 def flatten(sections: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -146,9 +146,7 @@ def _downloaded(model: Model) -> bool:
 
 def _check_definition(entry: Entry, clone: Path, commit: str) -> None:
     """Parameters and code of the commit must be those that dvc.lock says the stage ran with."""
-    now = dict(flatten(read_params(clone / "params.yaml")))
-    sections = {key.partition(".")[0] for key in entry.params}
-    read = {key: value for key, value in now.items() if key.partition(".")[0] in sections}
+    read = entry.read_of(dict(flatten(read_params(clone / "params.yaml"))))
     for key in dict.fromkeys([*entry.params, *read]):
         if entry.params.get(key) != read.get(key):
             raise Unproved(

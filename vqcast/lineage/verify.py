@@ -180,8 +180,7 @@ def _verify_params(root: Path, lock: Lock, findings: Findings) -> None:
         findings.fault("params.yaml", str(error).removeprefix(f"{root / 'params.yaml'}: "))
         return
     for entry in lock.entries.values():
-        sections = {key.partition(".")[0] for key in entry.params}
-        now = {key: value for key, value in current.items() if key.partition(".")[0] in sections}
+        now = entry.read_of(current)
         for key in dict.fromkeys([*entry.params, *now]):
             if entry.params.get(key) != now.get(key):
                 findings.fault(

@@ -211,12 +211,21 @@ def _path(out: str | dict) -> str:
 
 
 def _params(sections: list[str]) -> dict[str, object]:
-    """What params.yaml says now of the sections that a stage reads."""
+    """What params.yaml says now of the sections, or single keys, that a stage reads."""
     try:
         stated = YAML(typ="safe").load(Path("params.yaml").read_text()) or {}
     except (OSError, YAMLError):
         return {}  # which the stage itself will say
-    return {name: stated[name] for name in sections if isinstance(name, str) and name in stated}
+    found = {}
+    for name in sections:
+        value = stated
+        for key in str(name).split("."):
+            if not isinstance(value, dict) or key not in value:
+                break
+            value = value[key]
+        else:
+            found[str(name)] = value
+    return found
 
 
 def _versions(deps: list[str]) -> dict[str, str | None]:
