@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import re
 import sys
 from types import ModuleType
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from tests.conftest import ROOT
 from vqcast.clips.tuning import chosen_on
 from vqcast.errors import VqcastError
 from vqcast.features.features import TransNetFeatures
@@ -20,6 +22,7 @@ from vqcast.measures.arrays import ArrayFile
 from vqcast.measures.calibration import histogram, miscalibration
 from vqcast.measures.frechet import Gaussian, distance
 from vqcast.measures.intervals import frechet, mean, ratio
+from vqcast.measures.known import MEASURES
 from vqcast.measures.mmd import mmd
 from vqcast.measures.motion import motion
 from vqcast.metrics.scores import difference, perceptual_distances, seen_frames
@@ -225,6 +228,12 @@ def test_ranks_of_codes_that_a_prior_drew_are_even_and_of_one_that_is_too_sure_a
     assert ranks_of(sure, true)[-1] > 0.2 and miscalibration(ranks_of(sure, true)) > 0.1
     nothing = np.full((5, 7), 1 / 7)
     np.testing.assert_allclose(ranks_of(nothing, np.arange(5)), 0.1)
+
+
+def test_the_verdict_is_of_the_measures_that_the_table_of_judges_says_are_trusted():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (yes|no) \|", (ROOT / "docs/evaluation.md").read_text(), re.M)
+    assert len(rows) == 8
+    assert {name: MEASURES[name].trusted for name, _ in rows} == {name: said == "yes" for name, said in rows}
 
 
 def test_settings_are_chosen_on_whole_videos_and_figures_are_of_others():

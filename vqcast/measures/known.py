@@ -21,9 +21,9 @@ MEASURES = {
     "ssim": Measure("SSIM", True, True, ".3f"),
     "st_lpips": Measure("ST-LPIPS", False, True, ".4f"),
     "fvd": Measure("FVD", False, True),
-    "mmd_i3d": Measure("MMD, I3D", False, True),
+    "mmd_i3d": Measure("MMD, I3D", False, False),  # not tried: that takes the weights
     "frechet_random_i3d": Measure("Fréchet, random I3D", False, True),
-    "mmd_random_i3d": Measure("MMD, random I3D", False, True),
+    "mmd_random_i3d": Measure("MMD, random I3D", False, False),
     "frechet_transnet": Measure("Fréchet, TransNet", False, True),
     "mmd_transnet": Measure("MMD, TransNet", False, True),
     "motion_distance": Measure("motion, distance to the true one", False, True),
