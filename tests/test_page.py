@@ -53,7 +53,7 @@ def test_the_verdict_says_that_predictions_win():
     assert headline(figures) == "The predictions beat the repeated last frame by 2.5 dB."
     text = " ".join(sentences(figures))
     assert "Over all 10 validation windows" in text and "0.50 of the repeated frame's" in text
-    assert "PSNR and Fréchet, random I3D say that the predictions are better." in text
+    assert "PSNR and Fréchet (random I3D) say that the predictions are better." in text
     assert "Over the 4 windows that move (repeated last frame under 25 dB)" in text
     assert "4.0 dB under it" in text and "the top prior 50% and the bottom prior 50%" in text
 
@@ -72,7 +72,7 @@ def test_the_verdict_does_not_hide_that_they_lose():
 def test_the_verdict_names_the_measures_that_do_not_agree():
     figures = evaluated(group(20.0, 23.0), group(18.0, 20.0, windows=4))
     assert "do not agree" in headline(figures)
-    said = "Fréchet, random I3D says that the predictions are better; PSNR says that they are worse."
+    said = "Fréchet (random I3D) says that the predictions are better; PSNR says that they are worse."
     assert said in " ".join(sentences(figures))
 
 
