@@ -25,14 +25,14 @@ def params(folder, old, new):
     ("old", "new", "key"),
     [
         ("  seed: 0\n\nencode", "  seed: 010\n\nencode", "train_vqvae.seed"),
-        ("flip: false", "flip: off", "train_vqvae.flip"),
-        ("flip: false", "flip: yes", "train_vqvae.flip"),
+        ("reverse: false", "reverse: off", "train_vqvae.reverse"),
+        ("reverse: false", "reverse: yes", "train_vqvae.reverse"),
         ("time_limit: 300.0", "time_limit: 12:30", "download.kinetics_urls.time_limit"),
         ("time_limit: 60.0", "time_limit: 1:30.5", "clip.time_limit"),
         ("weight_decay: 0.0", "weight_decay: 1e-05", "train_vqvae.weight_decay"),
         ("decay: 0.98", "decay: 0o10", "vqvae.decay"),
         ("splits: [train, val]", "splits: [train, on]", "download.kinetics.splits[1]"),
-        ("  flip: false", "  on: false", "the name train_vqvae.True"),
+        ("  reverse: false", "  on: false", "the name train_vqvae.True"),
     ],
 )
 def test_value_that_two_readers_take_for_two_things_is_refused_by_name(tmp_path, old, new, key):
@@ -50,7 +50,7 @@ def test_value_that_two_readers_take_for_two_things_is_refused_by_name(tmp_path,
         ("weight_decay: 0.0", "weight_decay: 1.0e-05", 1e-05),
         ("weight_decay: 0.0", "weight_decay: .5", 0.5),
         ("seed: 0\n\nencode", "seed: 1_000\n\nencode", 1000),
-        ("flip: false", "flip: True", True),
+        ("reverse: false", "reverse: True", True),
     ],
 )
 def test_value_reads_the_same_in_params_yaml_and_in_the_dvc_lock_that_dvc_writes(tmp_path, old, new, value):
@@ -74,8 +74,8 @@ def test_text_that_looks_like_something_else_is_locked_and_read_as_that_text(val
 
 
 def test_key_that_stands_twice_is_refused_as_dvc_refuses_it(tmp_path):
-    path = params(tmp_path, "  flip: false", "  flip: false\n  flip: true")
-    with pytest.raises(SettingsError, match=r"is not valid YAML: .*duplicate key \"flip\""):
+    path = params(tmp_path, "  reverse: false", "  reverse: false\n  reverse: true")
+    with pytest.raises(SettingsError, match=r"is not valid YAML: .*duplicate key \"reverse\""):
         load_settings(path)
 
 

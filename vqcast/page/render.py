@@ -113,7 +113,7 @@ def render_page(templates: str | Path, content: Content) -> str:
     )
 
 
-def _measures(group: dict) -> list[tuple[Measure, list[str], str]]:
+def _measures(group: dict) -> list[tuple[Measure, list[tuple[str, str]], tuple[str, str]]]:
     """A row a measure: what it is, each system's figure with its interval, and what the model has more than
     the repeated frame."""
     rows = []
@@ -130,9 +130,9 @@ def _measures(group: dict) -> list[tuple[Measure, list[str], str]]:
     return rows
 
 
-def _with_interval(value: float | None, interval: list[float] | None, form: str) -> str:
-    text = _figure(value, form)
-    return f"{text} ({' … '.join(_figure(end, form) for end in interval)})" if interval else text
+def _with_interval(value: float | None, interval: list[float] | None, form: str) -> tuple[str, str]:
+    """A figure, and the interval that it lies in, if there is one."""
+    return _figure(value, form), " … ".join(_figure(end, form) for end in interval or [])
 
 
 def _tables(rows: list[dict]) -> dict[str, list[dict]]:
