@@ -31,7 +31,7 @@ def predicted_windows(folder: Path, videos: int) -> None:
     workspace = Workspace(folder)
     workspace.download(from_folder(folder / "videos"))
     workspace.clip()
-    cheap = {"resolution": 8, "batch_size": 100, "sizes": [], "precision": "float32"}
+    cheap = {"resolution": 8, "batch_size": 100, "sizes": [], "spaces": ["i3d"], "precision": "float32"}
     write_params(folder, window={"stride": 1}, evaluate=cheap)
     os.chdir(folder)
     save_untrained_models(folder)

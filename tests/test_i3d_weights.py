@@ -233,7 +233,14 @@ def test_weights_come_from_a_url_once_and_only_with_the_content_that_its_hash_na
 def evaluate(**changes) -> Evaluate:
     """Settings as for FVD."""
     settings = dict(
-        batch_size=2, weights=None, resolution=224, sizes=(64,), frames="all", tuning_share=0.0, folds=2
+        batch_size=2,
+        weights=None,
+        resolution=224,
+        sizes=(64,),
+        spaces=("i3d",),
+        frames="all",
+        tuning_share=0.0,
+        folds=2,
     )
     return Evaluate(**settings | dict(precision="float32", moving_below_psnr=25.0, systems=()) | changes)
 

@@ -89,6 +89,9 @@ def test_missing_section_is_named(tmp_path):
     ("key", "value", "said"),
     [
         ("clip.resolution", "64", "clip.resolution must be a whole number, not '64'"),
+        ("evaluate.spaces", [], "evaluate: spaces must be some of i3d, transnet, not []"),
+        ("evaluate.spaces", ["vgg"], "evaluate: spaces must be some of i3d, transnet, not ['vgg']"),
+        ("evaluate.tuning_share", 1.0, "evaluate: tuning_share must lie in 0..1, below 1, not 1.0"),
         ("clip.resolution", 64.0, "clip.resolution must be a whole number, not 64.0"),
         ("clip.resolution", True, "clip.resolution must be a whole number, not True"),
         ("clip.resolution", None, "clip.resolution must be a whole number, not None"),

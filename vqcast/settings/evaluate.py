@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from vqcast.settings.checks import SettingsError, one_of, positive
 
+SPACES = ("i3d", "transnet")
 OWN_SYSTEMS = ("model", "reconstruction", "repeat_last_frame", "expectation", "true")
 
 
@@ -38,7 +39,8 @@ class Evaluate:
     weights: str | None
     resolution: int  # pixels at which I3D sees the videos; FVD's own is 224
     sizes: tuple[int, ...]  # pixels; larger videos are judged as they are, and shrunk to each of these too
-    frames: str  # which frames I3D sees
+    spaces: tuple[str, ...]  # of features; the Frechet distance in the first is what a model is promoted by
+    frames: str  # which frames they are of
     tuning_share: float  # of the validation videos, on which settings are chosen; figures are of the others
     folds: int  # the windows are judged in so many parts, for mean and spread
     precision: str  # of I3D's convolutions
@@ -50,6 +52,8 @@ class Evaluate:
         if not 0 <= self.tuning_share < 1:
             raise SettingsError(f"tuning_share must lie in 0..1, below 1, not {self.tuning_share}")
         one_of(self, "frames", ("predicted", "all"))
+        if not self.spaces or len({*self.spaces}) < len(self.spaces) or not {*self.spaces} <= {*SPACES}:
+            raise SettingsError(f"spaces must be some of {', '.join(SPACES)}, not {list(self.spaces)}")
         one_of(self, "precision", ("bfloat16", "float32"))
         if any(size < 1 for size in self.sizes):
             raise SettingsError(f"sizes must be greater than 0, not {list(self.sizes)}")
