@@ -1,14 +1,18 @@
 """Another system's videos: a folder or an array, read in order, and refused by name where they are none."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.videos import WINDOW, make_video
 from vqcast.errors import VqcastError
 from vqcast.measures.arrays import ArrayFile
 from vqcast.metrics.systems import OtherVideos
 from vqcast.settings.checks import SettingsError
-from vqcast.settings.evaluate import Evaluate, OtherSystem
+from vqcast.settings.evaluate import OtherSystem
+from vqcast.settings.params import load_settings
 
 
 def opened(root, path: str) -> OtherVideos:
@@ -77,4 +81,4 @@ def test_an_array_that_is_cut_short_or_none_at_all_is_refused(tmp_path):
 def test_a_name_that_is_taken_or_no_name_is_refused(names):
     with pytest.raises(SettingsError, match="systems"):
         systems = tuple(OtherSystem(name, "a.npy", "") for name in names)
-        Evaluate(2, None, 32, (64,), "all", 2, "float32", 25.0, systems)
+        dataclasses.replace(load_settings(ROOT / "params.yaml").evaluate, systems=systems)
