@@ -54,3 +54,18 @@ def test_figures_that_cannot_be_compared_promote_nothing(new, promoted, reason):
 
 def test_figure_that_is_not_a_number_promotes_nothing():
     assert not compare(figures(float("nan")), figures(1), None, 0.02).promote
+
+
+@pytest.mark.parametrize(("measure", "better"), [("psnr_best", 1), ("motion_overlap", 1), ("st_lpips", -1)])
+def test_which_way_is_better_is_known_of_every_measure(measure, better):
+    new, promoted = figures(1), figures(1)
+    new["model"][measure], promoted["model"][measure] = 0.5 + 0.1 * better, 0.5
+    assert compare(new, promoted, f"model.{measure}", 0.0).promote
+    assert not compare(promoted, new, f"model.{measure}", 0.0).promote
+
+
+def test_a_figure_of_which_neither_more_nor_less_is_better_judges_no_model():
+    new = figures(1)
+    new["model"]["motion_amount"] = 1.0
+    with pytest.raises(VqcastError, match=r"not better by more or by less of model\.motion_amount"):
+        compare(new, new, "model.motion_amount", 0.0)

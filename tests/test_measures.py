@@ -21,7 +21,7 @@ from vqcast.features.wheels import published
 from vqcast.measures.arrays import ArrayFile
 from vqcast.measures.calibration import histogram, miscalibration
 from vqcast.measures.frechet import Gaussian, distance
-from vqcast.measures.intervals import frechet, mean, ratio
+from vqcast.measures.intervals import MOST_UNITS, Groups, frechet, mean, ratio
 from vqcast.measures.known import MEASURES
 from vqcast.measures.mmd import mmd
 from vqcast.measures.motion import motion
@@ -154,6 +154,12 @@ def test_a_difference_of_two_systems_is_surer_than_either():
     assert one.interval()[0] < 0 < one.interval()[1]
 
 
+def test_the_interval_of_very_many_videos_is_that_of_their_mean():
+    values = np.random.default_rng(0).normal(size=20 * MOST_UNITS + 7)
+    low, high = mean(values, np.arange(len(values))).interval()
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(len(values)), rel=0.1)
+
+
 def test_few_videos_have_no_interval():
     assert mean(np.arange(8.0), np.arange(8) % 4).interval() is None
 
@@ -172,7 +178,8 @@ def test_the_interval_of_a_frechet_distance_is_a_jackknife_over_groups():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(60, 3)), rng.normal(0.5, 1, (60, 3))
     group = np.arange(60) % 6
-    found = frechet(*([gaussian(some[group == one]) for one in range(6)] for some in (first, second)))
+    sets = ([gaussian(some[group == one]) for one in range(6)] for some in (first, second))
+    found = frechet(*map(Groups, sets))
     assert found.value == pytest.approx(distance(gaussian(first), gaussian(second)))
     without = [distance(gaussian(first[group != one]), gaussian(second[group != one])) for one in range(6)]
     variance = 5 / 6 * np.square(without - np.mean(without)).sum()

@@ -97,12 +97,22 @@ def scored(moving: list[bool], psnr: list[float]) -> list[dict]:
         {
             "window": f"clip@{number:05d}",
             "moving": moves,
+            "tuning": False,
             "reconstruction_psnr": 30.0,
             "model_psnr": [score, 0.0],
             "repeat_last_frame_psnr": 20.0,
         }
         for number, (moves, score) in enumerate(zip(moving, psnr, strict=True))
     ]
+
+
+def test_windows_on_which_settings_were_chosen_are_not_ranked_while_there_are_others():
+    rows = scored([True] * 4, [20.0, 21.0, 22.0, 23.0])
+    rows[3]["tuning"] = True
+    assert pick(rows, 1)[0] == ("Best", 1, 2)
+    for row in rows:
+        row["tuning"] = True
+    assert pick(rows, 1)[0] == ("Best", 1, 3)
 
 
 def pick(rows: list[dict], each: int, videos: str | None = None, allowed: list[bool] | None = None) -> list:

@@ -127,15 +127,8 @@ def shrunk(videos: np.ndarray, size: int) -> np.ndarray:
     """Videos uint8 (B, T, H, W, 3) at `size` x `size` pixels: resized as for I3D, and rounded to bytes."""
     if videos.shape[2:4] == (size, size):
         return videos
-    return (
-        resize(_tensor(videos), (size, size))
-        .round()
-        .clamp(0, 255)
-        .byte()
-        .permute(0, 2, 3, 4, 1)
-        .cpu()
-        .numpy()
-    )
+    pixels = resize(_tensor(videos), (size, size)).round().clamp(0, 255).byte()
+    return pixels.permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
 def resize(videos: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,6 +10,8 @@ Shapes: N windows, U units: videos, or groups of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from vqcast.measures.frechet import Gaussian, distance
 DRAWS = 2000
 CONFIDENCE = 0.95
 LEAST_UNITS = 5  # with fewer, no interval is said
+MOST_UNITS = 1000  # more are drawn in so many groups: those of many videos are as good, and memory stays flat
 GROUPS = 10  # of videos, left out one after another where a figure is no mean
 
 
@@ -34,11 +37,12 @@ class Estimate:
 
     def interval(self) -> list[float] | None:
         """Low and high end, in which it lies with CONFIDENCE; None where there are too few units."""
-        units = len(self.influence)
-        if units < LEAST_UNITS:
+        if len(self.influence) < LEAST_UNITS:
             return None
+        influence = np.bincount(np.arange(len(self.influence)) % MOST_UNITS, self.influence)
+        units = len(influence)
         weights = np.random.default_rng(units).multinomial(units, np.full(units, 1 / units), DRAWS)
-        drawn = (weights - 1) @ self.influence * np.sqrt(units / (units - 1))
+        drawn = (weights - 1) @ influence * np.sqrt(units / (units - 1))
         tail = (1 - CONFIDENCE) / 2
         return [float(self.value + end) for end in np.quantile(drawn, [tail, 1 - tail])]
 
@@ -56,34 +60,33 @@ def ratio(values: np.ndarray, over: np.ndarray, video: np.ndarray) -> Estimate:
     return Estimate(value, np.bincount(unit, values - value * over) / (whole or 1.0))
 
 
-def frechet(first: Sequence[Gaussian], second: Sequence[Gaussian]) -> Estimate:
-    """The Frechet distance of two systems from the Gaussians of the same groups of videos, one left out after
-    another: drawing videos twice, as a bootstrap does, would itself change such a distance."""
-    wholes = [_joined(groups) for groups in (first, second)]
-    value = distance(*wholes)
+class Groups:
+    """The features of one system as Gaussians of groups of videos."""
+
+    def __init__(self, groups: Sequence[Gaussian]):
+        self.groups = groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @cached_property
+    def whole(self) -> Gaussian:
+        return list(accumulate(self.groups, Gaussian.with_))[-1]
+
+    @cached_property
+    def each_left_out(self) -> list[Gaussian]:
+        """What all groups but one make, for each of them."""
+        before = list(accumulate(self.groups, Gaussian.with_))
+        after = list(accumulate(self.groups[::-1], Gaussian.with_))[::-1]
+        inner = [before[number - 1].with_(after[number + 1]) for number in range(1, len(self) - 1)]
+        return [after[1], *inner, before[-2]]
+
+
+def frechet(first: Groups, second: Groups) -> Estimate:
+    """The Frechet distance of two systems over the same groups of videos, one left out after another: drawing
+    videos twice, as a bootstrap does, would itself change such a distance."""
+    value = distance(first.whole, second.whole)
     if len(first) < LEAST_UNITS:
         return Estimate(value, np.zeros(len(first)))
-    without = [distance(*pair) for pair in zip(_each_left_out(first), _each_left_out(second), strict=True)]
+    without = [distance(*pair) for pair in zip(first.each_left_out, second.each_left_out, strict=True)]
     return Estimate(value, np.sqrt((len(first) - 1) / len(first)) * (np.mean(without) - np.array(without)))
-
-
-def _joined(groups: Sequence[Gaussian]) -> Gaussian:
-    whole = groups[0]
-    for group in groups[1:]:
-        whole = whole.with_(group)
-    return whole
-
-
-def _each_left_out(groups: Sequence[Gaussian]) -> list[Gaussian]:
-    """What all groups but one make, for each of them."""
-    before, after = _running(groups), _running(groups[::-1])[::-1]
-    inner = [before[number - 1].with_(after[number + 1]) for number in range(1, len(groups) - 1)]
-    return [after[1], *inner, before[-2]]
-
-
-def _running(groups: Sequence[Gaussian]) -> list[Gaussian]:
-    """What the first, the first two, ... make."""
-    made = [groups[0]]
-    for group in groups[1:]:
-        made.append(made[-1].with_(group))
-    return made

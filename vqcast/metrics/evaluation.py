@@ -12,7 +12,15 @@ from vqcast.clips.windows import WindowRef
 from vqcast.features.features import Features
 from vqcast.measures.intervals import GROUPS
 from vqcast.metrics.comparison import FeatureFolder, fold_of_windows, table_2
-from vqcast.metrics.scores import SUMS, Scores, Scoring, score_windows, scores_by_system, sizes_of
+from vqcast.metrics.scores import (
+    SUMS,
+    Scores,
+    Scoring,
+    motion_of,
+    score_windows,
+    scores_by_system,
+    sizes_of,
+)
 from vqcast.metrics.summary import Measured, Space, protocol, rounded
 from vqcast.metrics.table import write_positions, write_table
 
@@ -51,6 +59,7 @@ def evaluate(scoring: Scoring, spaces: list[Features], scratch: Path) -> Evaluat
     measured = Measured(
         [Space(space.frechet, space.mmd, FeatureFolder(folder / space.space)) for space in spaces],
         scores_by_system(scored),
+        motion_of("true", scored),
         windows.latents,
         windows.rows,
         video,

@@ -172,17 +172,21 @@ def batches_of(windows: int, evaluate: Evaluate, scratch: Path) -> list[Batch]:
 
 
 def scores_by_system(scores: dict[str, np.ndarray]) -> dict[str, Scores]:
-    """Scores of every system, the truth among them."""
     fields = ("squared_error", "ssim", "st_lpips")
     systems = [name.removesuffix(".ssim") for name in scores if name.endswith(".ssim")]
     return {
         system: Scores(
             *(scores[f"{system}.{field}"] for field in fields),
-            {measure: scores[f"{system}.motion_{measure}"] for measure in MEASURES},
+            motion_of(system, scores),
             scores[f"{system}.difference"],
         )
         for system in systems
     }
+
+
+def motion_of(system: str, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Measures (N, S) of `motion`, of a system or of "true"."""
+    return {measure: scores[f"{system}.motion_{measure}"] for measure in MEASURES}
 
 
 def _score(scoring: Scoring, batch: Batch) -> None:
@@ -238,13 +242,12 @@ def _opened(scoring: Scoring) -> _Opened:
 def image_scores(
     truth: np.ndarray, systems: Videos, given: int, perceptual: Perceptual
 ) -> dict[str, np.ndarray]:
-    """Scores of one batch: `<system>.<score>`, of every system and of "true".
+    """Scores of one batch: `<system>.<score>`, and of "true" how it moves.
 
     truth: (B, T, H, W, 3). systems: their predicted frames, (B, S, P, H, W, 3).
     """
-    true = truth[:, given:]
-    systems = {"true": true[:, None], **systems}
-    results = {}
+    true, last_given = truth[:, given:], truth[:, given - 1]
+    results = _motion("true", true[:, None], true, last_given)
     for name, distances in perceptual_distances(perceptual, true, systems).items():
         videos = systems[name]
         samples = [videos[:, sample] for sample in range(videos.shape[1])]
@@ -252,9 +255,13 @@ def image_scores(
         results[f"{name}.ssim"] = np.stack([ssim(sample, true) for sample in samples], axis=1)
         results[f"{name}.st_lpips"] = distances
         results[f"{name}.difference"] = difference(videos)
-        for measure, values in motion(videos, true, truth[:, given - 1]).items():
-            results[f"{name}.motion_{measure}"] = values
+        results |= _motion(name, videos, true, last_given)
     return results
+
+
+def _motion(system: str, videos: np.ndarray, true: np.ndarray, last_given: np.ndarray) -> Videos:
+    measured = motion(videos, true, last_given)
+    return {f"{system}.motion_{measure}": values for measure, values in measured.items()}
 
 
 def perceptual_distances(perceptual: Perceptual, true: np.ndarray, systems: Videos) -> Videos:

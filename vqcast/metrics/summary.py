@@ -1,7 +1,9 @@
 """From scores of windows to the figures in reports/evaluate.json."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,8 +12,9 @@ from vqcast.codes.latents import Latents
 from vqcast.features.features import Features
 from vqcast.measures.calibration import miscalibration
 from vqcast.measures.codes import entropy_bits, perplexity, slice_counts, usage
+from vqcast.measures.frechet import distance
 from vqcast.measures.image import PSNR_CAP, psnr
-from vqcast.measures.intervals import CONFIDENCE, DRAWS, GROUPS, Estimate, frechet, mean, ratio
+from vqcast.measures.intervals import CONFIDENCE, DRAWS, GROUPS, Estimate, Groups, frechet, mean, ratio
 from vqcast.measures.mmd import mmd
 from vqcast.measures.motion import BLOCK
 from vqcast.metrics.comparison import LINEAR_FROM, POINTS, FeatureFolder, gather
@@ -31,12 +34,16 @@ class Space:
     folder: FeatureFolder
 
 
+MakeGroups = Callable[[Space, str], Groups]
+
+
 @dataclass(frozen=True)
 class Measured:
     """All that was measured on the N validation windows that were predicted."""
 
     spaces: list[Space]
-    scores: dict[str, Scores]  # of every system, and of "true"
+    scores: dict[str, Scores]
+    true_motion: dict[str, np.ndarray]  # (N, 1), by measure of `motion`
     latents: Latents
     rows: np.ndarray  # (N,), of the latents
     video: np.ndarray  # (N,), number of the video that each window is of
@@ -59,13 +66,12 @@ class Measured:
         of_all = np.zeros(len(self.latents), bool)
         of_all[self.rows[chosen]] = True
         counts = slice_counts(self.latents, of_all)
-        groups = self.group if intervals else np.zeros_like(self.group)
-        systems = [system for system in self.scores if system != "true"]
-        estimates = {system: self._estimates(system, chosen, groups) for system in systems}
+        groups = cache(partial(self._groups, chosen, self.group if intervals else np.zeros_like(self.group)))
+        estimates = {system: self._estimates(system, chosen, groups) for system in self.scores}
         figures = {
             "windows": int(chosen.sum()),
             "videos": len(np.unique(self.video[chosen])),
-            **{system: self._system(system, chosen, estimates[system]) for system in systems},
+            **{system: self._system(system, chosen, its, groups) for system, its in estimates.items()},
             "codes": self._codes(counts),
             "priors": {level: self._prior(level, chosen, counts[level]) for level in self.nll_bits},
         }
@@ -77,7 +83,9 @@ class Measured:
             figures["lead"] = _lead(estimates["model"], estimates["repeat_last_frame"])
         return figures
 
-    def _system(self, system: str, chosen: np.ndarray, estimates: dict[str, Estimate | None]) -> dict:
+    def _system(
+        self, system: str, chosen: np.ndarray, estimates: dict[str, Estimate | None], groups: MakeGroups
+    ) -> dict:
         scores = self.scores[system].of(chosen)
         figures = {
             **{name: one and one.value for name, one in estimates.items()},
@@ -87,33 +95,33 @@ class Measured:
         }
         if system == "model":
             for space in self.spaces:
-                distance = self._frechet(space, system, "reconstruction", chosen, np.zeros_like(self.group))
-                figures[f"{space.frechet}_vs_reconstructions"] = distance and distance.value
+                sets = (groups(space, name) for name in (system, "reconstruction"))
+                enough = chosen.sum() > 1
+                figures[f"{space.frechet}_vs_reconstructions"] = (
+                    distance(*(one.whole for one in sets)) if enough else None
+                )
         return figures
 
-    def _estimates(self, system: str, chosen: np.ndarray, groups: np.ndarray) -> dict[str, Estimate | None]:
+    def _estimates(self, system: str, chosen: np.ndarray, groups: MakeGroups) -> dict[str, Estimate | None]:
         """Every measure of a system, by name; None where there are too few windows for it."""
         found: dict[str, Estimate | None] = {}
         if chosen.any():
             found |= self._of_windows(system, chosen)
         for space in self.spaces:
-            found[space.frechet] = self._frechet(space, system, "true", chosen, groups)
+            sets = (groups(space, name) for name in (system, "true"))
+            found[space.frechet] = frechet(*sets) if chosen.sum() > 1 else None
             arrays = (space.folder.of(name, self.size) for name in (system, "true"))
             found[space.mmd] = mmd(*arrays, self.video, chosen)
         return found
 
     def _of_windows(self, system: str, chosen: np.ndarray) -> dict[str, Estimate]:
         """The measures that each window has."""
-        scores, true, video = (
-            self.scores[system].of(chosen),
-            self.scores["true"].of(chosen),
-            self.video[chosen],
-        )
+        scores, video = self.scores[system].of(chosen), self.video[chosen]
         frames = {"psnr": scores.psnr, "ssim": scores.ssim.mean(-1), "st_lpips": scores.st_lpips.mean(-1)}
         found = {name: mean(values.mean(1), video) for name, values in frames.items()}
         for name in ("amount", "jerk"):
-            values = (some.motion[name].mean(1) for some in (scores, true))
-            found[f"motion_{name}"] = ratio(*values, video)
+            true = self.true_motion[name][chosen, 0]
+            found[f"motion_{name}"] = ratio(scores.motion[name].mean(1), true, video)
         for name in ("overlap", "distance"):
             found[f"motion_{name}"] = mean(scores.motion[name].mean(1), video)
         if scores.ssim.shape[1] > 1:
@@ -123,17 +131,12 @@ class Measured:
             found["difference"] = mean(scores.difference, video)
         return found
 
-    def _frechet(
-        self, space: Space, first: str, second: str, chosen: np.ndarray, groups: np.ndarray
-    ) -> Estimate | None:
-        """Frechet distance at the videos' own size, None for fewer than 2 windows."""
-        if chosen.sum() < 2:
-            return None
-        numbers, part = np.unique(groups[chosen], return_inverse=True)
+    def _groups(self, chosen: np.ndarray, group: np.ndarray, space: Space, system: str) -> Groups:
+        """The features of a system at the videos' own size, by the `group` (N,) of each chosen window."""
+        numbers, part = np.unique(group[chosen], return_inverse=True)
         parts = np.full(len(chosen), -1)
         parts[chosen] = part
-        sets = (gather(space.folder.of(name, self.size), parts, len(numbers)) for name in (first, second))
-        return frechet(*sets)
+        return Groups(gather(space.folder.of(system, self.size), parts, len(numbers)))
 
     def _codes(self, counts: dict[str, np.ndarray]) -> dict:
         """Bits a code are those of all shards; the share is of a whole window's own codes.

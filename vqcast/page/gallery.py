@@ -62,9 +62,11 @@ def pick_typical(rows: list[dict]) -> int:
 
 
 def _ranked(rows: list[dict], numbers: Sequence[int]) -> list[int]:
-    """Those of `numbers` that move, or all if none does, the best predicted first."""
-    moving = [number for number in numbers if rows[number]["moving"]]
-    return sorted(moving or numbers, key=lambda number: (-rows[number]["model_psnr"][SAMPLE], number))
+    """Those of `numbers` that move, or all if none does, the best predicted first; on which settings were
+    chosen only where there are no others."""
+    judged = [number for number in numbers if not rows[number]["tuning"]] or numbers
+    moving = [number for number in judged if rows[number]["moving"]]
+    return sorted(moving or judged, key=lambda number: (-rows[number]["model_psnr"][SAMPLE], number))
 
 
 def _from_the_middle(count: int) -> Iterator[int]:

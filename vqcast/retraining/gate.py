@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 
 from vqcast.errors import VqcastError
+from vqcast.measures.known import MEASURES
 from vqcast.metrics.figures import numbers
 
-HIGHER_IS_BETTER = ("psnr", "ssim", "usage")  # last part of a figure's name; of all others lower is better
+CODEBOOK_USED = "usage"  # the last part of the name of a figure of which more is better, and no measure
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def compare(new: dict, promoted: dict, metric: str | None, margin: float) -> Ver
         if metric not in found:
             raise VqcastError(f"the evaluation of the {which} model has no figure {metric}")
         values[which] = float(found[metric])
-    higher = metric.rpartition(".")[2] in HIGHER_IS_BETTER
+    higher = _higher_is_better(metric)
     allowed = margin * abs(values["promoted"])
     loss = values["promoted"] - values["new"] if higher else values["new"] - values["promoted"]
     promote = math.isfinite(loss) and loss <= allowed
@@ -56,3 +57,12 @@ def _frechet(figures: dict) -> str:
         return f"model.{figures['protocol']['frechet']['metric']}"
     except KeyError:
         raise VqcastError("the evaluation does not say what its Frechet distance is called") from None
+
+
+def _higher_is_better(metric: str) -> bool:
+    """Whether more of a figure is better; of all that is no measure of videos, but for usage, less is."""
+    name = metric.rpartition(".")[2]
+    measure = MEASURES.get(name)
+    if measure and measure.higher_is_better is None:
+        raise VqcastError(f"a model is not better by more or by less of {metric}")
+    return measure.higher_is_better if measure else name == CODEBOOK_USED
